@@ -1,0 +1,3 @@
+"""tfcli: train, score and run Transformer translators from the command line."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,48 @@
+"""The errors a user may meet, each with an exit code and what to do next.
+
+    TfcliError
+    |-- RecipeError      2   a recipe, an option, a device or a precision that cannot be used
+    |-- DataError        3   a text file that cannot be read or written as asked
+    |-- CheckpointError  4   a run folder, model folder or checkpoint that is missing or damaged
+    `-- TrainingError    5   training that cannot go on
+
+They are raised where the value is used and caught once, in `app.py`, which prints the message and the
+hint on stderr. `assert` and `ValueError` are for programmers' mistakes only.
+"""
+
+from __future__ import annotations
+
+
+class TfcliError(Exception):
+    """Anything a user can mend: `message` says what was expected and what came, `hint` what to do."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class RecipeError(TfcliError):
+    """A recipe, a command-line option, a device or a precision that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(TfcliError):
+    """A text file that cannot be read, or an output that cannot be written."""
+
+    exit_code = 3
+
+
+class CheckpointError(TfcliError):
+    """A run folder, model folder, tokenizer or checkpoint that is missing or damaged."""
+
+    exit_code = 4
+
+
+class TrainingError(TfcliError):
+    """Training that cannot go on."""
+
+    exit_code = 5

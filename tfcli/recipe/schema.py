@@ -1,0 +1,284 @@
+"""The recipe: every key, its type, its unit and its default, in the order in which a run uses them.
+
+This is the only home of a default. `tfcli info --schema` prints it as JSON Schema, and the loader next door
+turns YAML into it. Contradictions between keys are refused here, naming the key to change.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
+
+from tfcli.recipe.presets import PRESETS
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Path = Annotated[str, StringConstraints(min_length=1)]
+
+
+def contradiction(key: str, message: str) -> PydanticCustomError:
+    """Return the error that says which key of this section does not agree with the others."""
+    return PydanticCustomError("contradiction", "{message}", {"key": key, "message": message})
+
+
+class Section(BaseModel):
+    """A part of a recipe: unknown keys are refused, types are not guessed, values cannot change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+class Corpus(Section):
+    """Aligned text: either two files, line i of one belonging to line i of the other, or one TSV file."""
+
+    src: Path | None = None
+    """Source side: one sentence a line, UTF-8; plain, .gz or .xz; relative to `data.root`."""
+    tgt: Path | None = None
+    """Target side, as many lines as the source side."""
+    tsv: Path | None = None
+    """One file with source, a tab, and target on each line, instead of `src` and `tgt`."""
+    src_url: str | None = None
+    """Where to fetch the source side from, once, when it is not there."""
+    tgt_url: str | None = None
+    """Where to fetch the target side from."""
+    tsv_url: str | None = None
+    """Where to fetch the TSV file from."""
+    src_sha256: Sha256 | None = None
+    """SHA-256 of the source side's uncompressed content, in hexadecimal."""
+    tgt_sha256: Sha256 | None = None
+    """SHA-256 of the target side's uncompressed content."""
+    tsv_sha256: Sha256 | None = None
+    """SHA-256 of the TSV file's uncompressed content."""
+
+    @model_validator(mode="after")
+    def _two_files_or_one(self) -> Self:
+        if self.tsv is None and (self.src is None or self.tgt is None):
+            missing = "tgt" if self.src is not None else "src"
+            raise contradiction(missing, "give both 'src' and 'tgt', or one 'tsv'")
+        if self.tsv is not None and (self.src is not None or self.tgt is not None):
+            raise contradiction("tsv", "give either 'tsv' or 'src' and 'tgt', not both")
+        for side in ("src", "tgt", "tsv"):
+            for suffix in ("url", "sha256"):
+                if getattr(self, f"{side}_{suffix}") is not None and getattr(self, side) is None:
+                    raise contradiction(f"{side}_{suffix}", f"describes '{side}', which is not given")
+        return self
+
+
+class DataSection(Section):
+    """The corpora and what is dropped from the training text."""
+
+    src_lang: str | None = None
+    """Source language, as in `en`; for reports and the model card."""
+    tgt_lang: str | None = None
+    """Target language, as in `de`."""
+    root: Path = "."
+    """Folder that relative data paths start from; `--data-root` and TFCLI_DATA take its place."""
+    train: Annotated[list[Corpus], Field(min_length=1)]
+    """Training corpora; one epoch is every kept pair of all of them once."""
+    valid: Corpus
+    """Validation corpus: chooses the best checkpoint. Never cleaned."""
+    tests: dict[Name, Corpus] = Field(default_factory=dict)
+    """Test sets by name, for `tfcli eval`. Never cleaned."""
+    max_pieces: PositiveInt = 200
+    """Training pairs with a side longer than this are dropped; unit: pieces, end mark not counted."""
+    max_length_ratio: Annotated[float, Field(ge=1)] | None = 9.0
+    """Training pairs are dropped when one side has this many times the pieces of the other, and over 10 pieces
+    more; null: keep all."""
+    drop_duplicates: bool = False
+    """Drop a training pair that stood before, both sides being the same."""
+    drop_identical: bool = False
+    """Drop a training pair whose source and target are the same text."""
+
+
+class TokenizerSection(Section):
+    """The SentencePiece model that turns text into pieces; trained on the training corpora."""
+
+    kind: Literal["unigram", "bpe", "char"] = "unigram"
+    """Algorithm: unigram language model, byte-pair encoding, or single characters."""
+    vocab_size: Annotated[int, Field(ge=16)] = 8000
+    """Pieces in the vocabulary, special pieces included; lowered, with a note, when the text has fewer."""
+    shared: bool = True
+    """One vocabulary for both sides; false: one for each."""
+    byte_fallback: bool = False
+    """Write a character outside the vocabulary as UTF-8 bytes (256 more pieces) instead of <unk>."""
+    character_coverage: Annotated[float, Field(gt=0.9, le=1)] = 1.0
+    """Share of the characters that the vocabulary covers; 0.9995 suits Chinese and Japanese."""
+    normalization: Literal["identity", "nfkc", "nmt_nfkc", "nfkc_cf", "nmt_nfkc_cf"] = "nmt_nfkc"
+    """SentencePiece's normalization rule; the `_cf` ones fold case."""
+    symbols: list[Annotated[str, StringConstraints(min_length=1, pattern=r"^\S+$")]] = Field(
+        default_factory=list
+    )
+    """Strings that always stay one piece, such as tags and placeholders."""
+    training_sentences: PositiveInt = 2_000_000
+    """Lines of each side, at most, that the tokenizer is trained on, spread evenly over the corpus."""
+
+
+class ModelSection(Section):
+    """The network: a preset and what differs from it."""
+
+    preset: Literal["tiny", "small", "vaswani-base", "vaswani-big"] = "small"
+    """Where the keys below that are not given come from."""
+    n_encoder_layers: PositiveInt
+    """Layers of the encoder (N in the paper)."""
+    n_decoder_layers: PositiveInt
+    """Layers of the decoder."""
+    d_model: PositiveInt
+    """Width of the residual stream."""
+    d_ff: PositiveInt
+    """Width of the feed-forward's hidden layer."""
+    n_heads: PositiveInt
+    """Attention heads; divides `d_model`."""
+    dropout: Probability
+    """Dropout on embeddings and on each sub-layer's output."""
+    attention_dropout: Probability = 0.0
+    """Dropout on attention weights."""
+    norm: Literal["pre", "post"]
+    """Layer normalization before each sub-layer, or after the residual sum as in the paper."""
+    positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
+    """How order is told: the paper's sinusoids, a learned table, or rotated queries and keys."""
+    activation: Literal["relu", "gelu"] = "relu"
+    """Non-linearity of the feed-forward."""
+    tie_embeddings: Literal["all", "decoder", "none"] = "all"
+    """One matrix for source, target and output; for target and output; or three."""
+    max_positions: PositiveInt = 1024
+    """Longest sequence the network takes; unit: pieces, marks included."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        preset = given.get("preset", "small")
+        return {**PRESETS.get(preset, PRESETS["small"]), **given} if isinstance(preset, str) else given
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.d_model % self.n_heads:
+            raise contradiction("n_heads", f"must divide d_model ({self.d_model}), got {self.n_heads}")
+        if self.d_model % 2:
+            raise contradiction("d_model", f"must be even, got {self.d_model}")
+        if self.positions == "rotary" and (self.d_model // self.n_heads) % 2:
+            raise contradiction("positions", "rotary needs an even head width; change n_heads or d_model")
+        return self
+
+
+class TrainingSection(Section):
+    """How the network learns. A step is one update of the weights."""
+
+    batch_tokens: Annotated[int, Field(ge=64)] = 4096
+    """Padded size of a batch: the longer side's longest sentence times the sentences; unit: pieces."""
+    accumulation_steps: PositiveInt = 1
+    """Batches whose gradients are summed before each update."""
+    max_steps: PositiveInt = 20_000
+    """Updates after which training ends."""
+    learning_rate: PositiveFloat = 1e-3
+    """Highest learning rate, reached at the end of the warm-up."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 1000
+    """Updates over which the learning rate grows linearly from zero."""
+    schedule: Literal["inverse_sqrt", "cosine", "constant"] = "inverse_sqrt"
+    """Course of the learning rate after the warm-up; cosine falls to `min_learning_rate` at `max_steps`."""
+    min_learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Floor of the learning rate after the warm-up."""
+    adam_beta1: Probability = 0.9
+    """AdamW's decay of the gradient's mean."""
+    adam_beta2: Probability = 0.98
+    """AdamW's decay of the gradient's square."""
+    adam_epsilon: PositiveFloat = 1e-9
+    """AdamW's epsilon (the paper's value)."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Decoupled weight decay on matrices; biases, norms and embeddings are not decayed."""
+    label_smoothing: Probability = 0.1
+    """Share of the target probability spread evenly over the vocabulary."""
+    clip_norm: PositiveFloat | None = 1.0
+    """Largest norm of the whole gradient; null: not clipped."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the matrix products; auto takes bf16 where the hardware has it, else fp32."""
+    compile: Literal["auto"] | bool = "auto"
+    """torch.compile the network; auto does when a compiler is there and `max_steps` repays it."""
+    validate_every: PositiveInt = 500
+    """Steps between validations (loss, and BLEU of real translations)."""
+    checkpoint_every: PositiveInt = 500
+    """Steps between checkpoints."""
+    keep_checkpoints: PositiveInt = 5
+    """Newest checkpoints kept; all of them are averaged at the end."""
+    average_checkpoints: bool = True
+    """At the end, try the average of the kept checkpoints; it becomes `best/` if better on validation."""
+    patience: PositiveInt | None = None
+    """Validations without a better BLEU after which training ends early; null: never."""
+    log_every: PositiveInt = 50
+    """Steps between lines in `metrics.jsonl` and in the log."""
+
+
+class DecodingSection(Section):
+    """How translations are searched for, in validation as in `tfcli translate`."""
+
+    beam_size: PositiveInt = 5
+    """Hypotheses kept at each step; 1 is greedy search."""
+    length_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Finished hypotheses are ranked by log-probability / length ** length_penalty."""
+    max_output_ratio: PositiveFloat = 2.0
+    """Longest output: this many pieces for each source piece, plus `max_output_extra`."""
+    max_output_extra: Annotated[int, Field(ge=0)] = 10
+    """Pieces that the longest output may have on top."""
+    batch_tokens: PositiveInt = 4096
+    """Padded source pieces times `beam_size` that are decoded at once."""
+    max_source_pieces: PositiveInt | None = None
+    """Longer lines are split at sentence ends, translated and rejoined; null: `data.max_pieces`."""
+
+
+class ScoringSection(Section):
+    """How BLEU is counted; sacreBLEU's own names."""
+
+    tokenize: Literal[
+        "13a", "intl", "zh", "ja-mecab", "ko-mecab", "char", "none", "flores101", "flores200"
+    ] = "13a"
+    """sacreBLEU's tokenizer; `none` for text that is tokenized already."""
+    lowercase: bool = False
+    """Ignore case."""
+
+
+class Expectation(Section):
+    """What a test set should score when the recipe is run as it stands."""
+
+    bleu: Annotated[float, Field(ge=0, le=100)]
+    """BLEU with the settings of `scoring`."""
+    tolerance: PositiveFloat = 0.5
+    """How far from it still counts as reproduced; unit: BLEU."""
+
+
+class Recipe(Section):
+    """Everything about a run, in one file."""
+
+    name: Name
+    """Name of the run; its folder is runs/NAME unless `--out` says otherwise."""
+    task: Literal["translation"] = "translation"
+    """What the network is for."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    """Seed of every random number: weights, order of the data, dropout."""
+    data: DataSection
+    tokenizer: TokenizerSection = Field(default_factory=TokenizerSection)
+    model: ModelSection = Field(default_factory=lambda: ModelSection.model_validate({}))
+    training: TrainingSection = Field(default_factory=TrainingSection)
+    decoding: DecodingSection = Field(default_factory=DecodingSection)
+    scoring: ScoringSection = Field(default_factory=ScoringSection)
+    expected: dict[Name, Expectation] = Field(default_factory=dict)
+    """Expected scores by test set."""
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        if self.model.tie_embeddings == "all" and not self.tokenizer.shared:
+            raise contradiction(
+                "model.tie_embeddings", "'all' needs tokenizer.shared: true; use 'decoder' or 'none'"
+            )
+        if self.data.max_pieces + 1 > self.model.max_positions:
+            raise contradiction(
+                "data.max_pieces", f"must be below model.max_positions ({self.model.max_positions})"
+            )
+        for name in self.expected:
+            if name not in self.data.tests:
+                raise contradiction(f"expected.{name}", "no test set of this name in data.tests")
+        return self
