@@ -16,8 +16,17 @@ from tfcli.recipe.presets import PRESETS
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+SHA256_PATTERN = r"^[0-9a-f]{64}$"
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+SYMBOL_PATTERN = r"^\S+$"
+PATTERN_MEANINGS = {
+    SHA256_PATTERN: "64 hexadecimal digits in lower case",
+    NAME_PATTERN: "a name of letters, digits, '.', '_' and '-' that starts with a letter or a digit",
+    SYMBOL_PATTERN: "text without white space",
+}
+"""What each pattern asks for, for the error message."""
+Sha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 Path = Annotated[str, StringConstraints(min_length=1)]
 
 
@@ -85,7 +94,7 @@ class DataSection(Section):
     """Test sets by name, for `tfcli eval`. Never cleaned."""
     max_pieces: PositiveInt = 200
     """Training pairs with a side longer than this are dropped; unit: pieces, end mark not counted."""
-    max_length_ratio: Annotated[float, Field(ge=1)] | None = 9.0
+    max_length_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = 9.0
     """Training pairs are dropped when one side has this many times the pieces of the other, and over 10 pieces
     more; null: keep all."""
     drop_duplicates: bool = False
@@ -109,7 +118,7 @@ class TokenizerSection(Section):
     """Share of the characters that the vocabulary covers; 0.9995 suits Chinese and Japanese."""
     normalization: Literal["identity", "nfkc", "nmt_nfkc", "nfkc_cf", "nmt_nfkc_cf"] = "nmt_nfkc"
     """SentencePiece's normalization rule; the `_cf` ones fold case."""
-    symbols: list[Annotated[str, StringConstraints(min_length=1, pattern=r"^\S+$")]] = Field(
+    symbols: list[Annotated[str, StringConstraints(min_length=1, pattern=SYMBOL_PATTERN)]] = Field(
         default_factory=list
     )
     """Strings that always stay one piece, such as tags and placeholders."""
@@ -189,7 +198,7 @@ class TrainingSection(Section):
     """AdamW's decay of the gradient's square."""
     adam_epsilon: PositiveFloat = 1e-9
     """AdamW's epsilon (the paper's value)."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Decoupled weight decay on matrices; biases, norms and embeddings are not decayed."""
     label_smoothing: Probability = 0.1
     """Share of the target probability spread evenly over the vocabulary."""
@@ -197,8 +206,8 @@ class TrainingSection(Section):
     """Largest norm of the whole gradient; null: not clipped."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the matrix products; auto takes bf16 where the hardware has it, else fp32."""
-    compile: Literal["auto"] | bool = "auto"
-    """torch.compile the network; auto does when a compiler is there and `max_steps` repays it."""
+    compile: bool = False
+    """torch.compile the network: faster steps after a start of half a minute or more; needs a C++ compiler on CPUs."""
     validate_every: PositiveInt = 500
     """Steps between validations (loss, and BLEU of real translations)."""
     checkpoint_every: PositiveInt = 500

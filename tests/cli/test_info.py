@@ -1,0 +1,211 @@
+"""`tfcli info`: the installation, a recipe, a run folder and a model folder, for people and as JSON."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tfcli import __version__
+from tfcli.app import main
+from tfcli.commands import console
+from tfcli.recipe.loader import dump_recipe, load_recipe
+
+RECIPE = """\
+name: toy
+data:
+  src_lang: en
+  tgt_lang: de
+  train: [{src: a.en, tgt: a.de}, {tsv: b.tsv}]
+  valid: {src: v.en, tgt: v.de}
+  tests: {held: {tsv: t.tsv}}
+model: {preset: tiny}
+expected: {held: {bleu: 41.5}}
+"""
+SCORES = {
+    "sets": {
+        "held": {
+            "bleu": {"score": 41.234, "signature": "nrefs:1"},
+            "chrf": {"score": 60.0, "signature": "nrefs:1"},
+        }
+    }
+}
+
+
+@pytest.fixture(autouse=True)
+def _fresh_console() -> Iterator[None]:
+    console._console.cache_clear()
+    yield
+    console._console.cache_clear()
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "toy.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, recipe: Path) -> Path:
+    folder = tmp_path / "run"
+    for name in ("checkpoints/step-00000100", "checkpoints/step-00000200", "best"):
+        (folder / name).mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe)))
+    (folder / "best/config.json").write_text(json.dumps({"d_model": 128, "n_heads": 4}))
+    weights = {"a": np.zeros((3, 4), np.float32), "b": np.zeros(5, np.float32), "c": np.zeros((), np.float32)}
+    save_file(weights, folder / "best/model.safetensors", metadata={"format": "pt"})
+    (folder / "metrics.jsonl").write_text(
+        '{"step": 100, "valid_bleu": 10.5}\n{"step": 200, "valid_bleu": 20.5}\n{"step": 250, "loss": 2.0}\n{"step": 3'
+    )
+    (folder / "scores.json").write_text(json.dumps(SCORES))
+    (folder / "environment.json").write_text(
+        json.dumps(
+            {
+                "command": "tfcli train toy.yaml",
+                "commit": "abc",
+                "packages": {"torch": "2"},
+                "data": {"a": "f0"},
+            }
+        )
+    )
+    return folder
+
+
+def lines(output: str) -> dict[str, str]:
+    """Return the `name  value` lines of a report."""
+    return {
+        line.split("  ")[0].strip(): line.split("  ", 1)[1].strip()
+        for line in output.split("\n")
+        if "  " in line
+    }
+
+
+def as_json(capsys: pytest.CaptureFixture[str], *args: str) -> Any:
+    assert main(["info", *args, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return json.loads(out)
+
+
+def test_alone_it_reports_the_installation(capsys: pytest.CaptureFixture[str]) -> None:
+    found = as_json(capsys)
+    assert found["tfcli"] == __version__
+    assert set(found["packages"]) >= {"torch", "sentencepiece", "sacrebleu", "pydantic"}
+    assert all(found["packages"].values())
+    assert found["devices"]["threads"] >= 1
+    assert found["cpus_usable"] <= found["cpus"]
+    assert main(["info"]) == 0
+    shown = lines(capsys.readouterr().out)
+    assert shown["tfcli"] == __version__
+    assert shown["packages.torch"] == found["packages"]["torch"]
+
+
+def test_a_broken_torch_still_gives_a_report(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "torch", None)
+    assert "torch cannot be imported" in as_json(capsys)["devices"]
+
+
+def test_the_schema_is_json(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    assert main(["info", "--schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["title"] == "tfcli recipe"
+    assert main(["info", "--schema", str(recipe)]) == 2
+    assert "--schema describes all recipes" in capsys.readouterr().err
+
+
+def test_a_recipe_is_shown_as_it_is_resolved(capsys: pytest.CaptureFixture[str], recipe: Path) -> None:
+    assert main(["info", str(recipe)]) == 0
+    shown = lines(capsys.readouterr().out)
+    assert shown["name"] == "toy"
+    assert shown["languages"] == "en - de"
+    assert shown["train"] == "a.en | a.de, b.tsv"
+    assert shown["model.d_model"] == "128"
+    assert shown["training.max_steps"] == "20,000"
+    assert shown["expected.held"] == "BLEU 41.5 +- 0.5"
+    assert as_json(capsys, str(recipe))["training"]["patience"] is None
+
+
+def test_a_run_folder_is_shown_with_all_that_is_in_it(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    found = as_json(capsys, str(run))
+    assert found["kind"] == "run"
+    assert found["name"] == "toy"
+    assert found["preset"] == "tiny"
+    assert found["parameters"] == 3 * 4 + 5 + 1
+    assert found["checkpoints"] == [100, 200]
+    assert found["last_step"] == 250
+    assert found["model"] == {"d_model": 128, "n_heads": 4}
+    assert found["validation"] == {"step": 200, "valid_bleu": 20.5}
+    assert found["scores"] == SCORES["sets"]
+    assert found["environment"]["commit"] == "abc"
+    assert main(["info", str(run)]) == 0
+    out = capsys.readouterr().out
+    shown = lines(out)
+    assert shown["parameters"] == "18"
+    assert shown["environment.command"] == "tfcli train toy.yaml"
+    assert shown["environment.data.a"] == "f0"
+    assert out.split("\n")[-2].split() == ["held", "41.23", "60.00"]
+
+
+def test_a_run_that_has_only_begun_is_shown_too(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    for path in [*run.glob("best/*"), *run.glob("*.json*")]:
+        path.unlink()
+    save_file({"a": np.zeros((2, 2), np.float32)}, run / "checkpoints/step-00000200/model.safetensors")
+    found = as_json(capsys, str(run))
+    assert found["parameters"] == 4
+    assert found["last_step"] == 200
+    assert found["model"]["d_model"] == 128
+    assert found["validation"] == {}
+    assert main(["info", str(run)]) == 0
+
+
+def test_a_run_with_settings_this_version_does_not_know_is_shown(
+    capsys: pytest.CaptureFixture[str], run: Path
+) -> None:
+    with (run / "recipe.yaml").open("a") as recipe:
+        recipe.write("later: {x: 1}\n")
+    assert as_json(capsys, str(run))["name"] == "toy"
+
+
+def test_a_model_folder_is_shown(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    found = as_json(capsys, str(run / "best"))
+    assert (found["kind"], found["parameters"], found["model"]["d_model"]) == ("model", 18, 128)
+
+
+def test_what_is_no_run_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["info", str(tmp_path / "nothing")]) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"error: {tmp_path / 'nothing'}: no such folder" in err
+    assert main(["info", str(tmp_path)]) == 4
+    assert "not a run or model folder: it has neither recipe.yaml nor config.json" in capsys.readouterr().err
+    assert main(["info", str(tmp_path / "nothing.yaml")]) == 2
+    assert "no such recipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("best/model.safetensors", b"", "not a safetensors file, or a damaged one"),
+        ("best/model.safetensors", b"\xff" * 20, "not a safetensors file, or a damaged one"),
+        ("best/model.safetensors", b"\x02" + bytes(7) + b"[]", "not a safetensors file, or a damaged one"),
+        ("best/config.json", b"{", "config.json: cannot be read: "),
+        ("environment.json", b"[]", "environment.json: cannot be read: expected an object"),
+        ("scores.json", b"\xff", "scores.json: cannot be read: "),
+        ("recipe.yaml", b"a: [", "recipe.yaml: cannot be read: "),
+        ("recipe.yaml", b"- a", "recipe.yaml: cannot be read: expected a mapping"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(
+    capsys: pytest.CaptureFixture[str], run: Path, name: str, content: bytes, complaint: str
+) -> None:
+    (run / name).write_bytes(content)
+    assert main(["info", str(run)]) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert str(run / name) in err
+    assert complaint in err

@@ -1,0 +1,119 @@
+"""The command `tfcli`: its verbs, its common options, and the one place where errors become exit codes."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from tfcli import __version__
+from tfcli.commands.console import (
+    QuietOption,
+    VerboseOption,
+    Verbosity,
+    fail,
+    level_of,
+    print_text,
+    set_verbosity,
+    verbosity,
+    with_verbosity,
+)
+from tfcli.commands.info import info
+from tfcli.commands.tokenize import tokenize
+from tfcli.errors import TfcliError
+
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+EXIT_CODES = """[bold]Exit codes[/bold]
+  0  done
+  1  a defect in tfcli
+  2  a recipe or an option that cannot be used
+  3  a file that cannot be read or written
+  4  a run or model folder that is missing or damaged
+  5  training that cannot go on
+130  interrupted with Ctrl-C"""
+
+app = typer.Typer(
+    name="tfcli",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
+)
+
+app.command("tokenize")(with_verbosity(tokenize))
+app.command("info")(with_verbosity(info))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print_text(f"tfcli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[  # noqa: ARG001  # its callback answers
+        bool,
+        typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True),
+    ] = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Train, score and run Transformer translators from the command line."""
+    level = level_of(quiet, verbose)
+    set_verbosity(Verbosity.NORMAL if level is None else level)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        code = typer.main.get_command(app).main(args, prog_name="tfcli", standalone_mode=False)
+        sys.stdout.flush()  # a reader that has gone away is noticed here rather than at exit
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        return _drop_stdout()
+    except BrokenPipeError:
+        return _drop_stdout()
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if verbosity() >= Verbosity.VERBOSE:
+            traceback.print_exc()
+        return _report(error)
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: Any) -> int:
+    """Print an error for the user and return the exit code it stands for."""
+    if isinstance(error, TfcliError):
+        fail(error.message, error.hint)
+        return error.exit_code
+    if hasattr(
+        error, "format_message"
+    ):  # a usage error; its class is private to Typer, or click's before 0.16
+        if type(error).__name__ != "NoArgsIsHelpError":  # there, the help has been printed
+            command = error.ctx.command_path if getattr(error, "ctx", None) else "tfcli"
+            fail(error.format_message(), f"`{command} -h` lists what it takes")
+        return int(error.exit_code)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename is not None else ""
+        fail(f"{where}{error.strerror or error}", "check the path, its permissions and the space on the disk")
+        return 3
+    summary = f"{type(error).__name__}: {error}".strip(": ")
+    fail(
+        f"a defect in tfcli: {summary}",
+        "run it again with -v and report what it prints together with the output of `tfcli info`",
+    )
+    return 1
+
+
+def _drop_stdout() -> int:
+    """Let what is still buffered for a reader that has gone away fall to the ground."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return EXIT_BROKEN_PIPE

@@ -1,0 +1,241 @@
+"""The verb `eval`: what a run's translations of its test sets, or translations in a file, are worth."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tfcli.commands.console import print_json, print_table, print_text, progress, say, warn
+from tfcli.errors import CheckpointError, RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from tfcli.decoding.translator import Translator
+    from tfcli.recipe.schema import Recipe, ScoringSection
+    from tfcli.scoring.evaluation import HeldOutSet, SetScores
+
+METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
+RUN_PANEL = "Translating and scoring a run's test sets"
+FILES_PANEL = "Scoring files"
+
+
+def evaluate(
+    run: Annotated[
+        Path | None, typer.Argument(metavar="[RUN]", help="The run folder whose test sets are translated.")
+    ] = None,
+    tests: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--test",
+            metavar="NAME",
+            help="Only this test set of the recipe; may be given again.",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = None,
+    beam_size: Annotated[
+        int | None, typer.Option(min=1, help="Instead of the recipe's.", rich_help_panel=RUN_PANEL)
+    ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]", rich_help_panel=RUN_PANEL),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="auto, fp32 or bf16.  [default: auto]", rich_help_panel=RUN_PANEL)
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that data paths start from, before TFCLI_DATA and data.root.",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for NAME.hyp and scores.json.  [default: RUN/eval, and RUN for scores.json]",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = None,
+    hyp: Annotated[
+        Path | None,
+        typer.Option(help="Translations, one a line; plain, .gz or .xz.", rich_help_panel=FILES_PANEL),
+    ] = None,
+    refs: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--ref",
+            metavar="PATH",
+            help="Their reference; given again, a further one.",
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    tokenize: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="sacreBLEU's tokenizer for BLEU: 13a, intl, zh, char, none, ...  [default: 13a]",
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    lowercase: Annotated[
+        bool, typer.Option("--lowercase", help="Ignore case.", rich_help_panel=FILES_PANEL)
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Score a run on its recipe's test sets, or a file of translations, with BLEU, chrF and TER.
+
+    Example: tfcli eval runs/de-en; tfcli eval --hyp out.en --ref test.en --json
+    """
+    of_runs = {
+        "--test": tests, "--beam-size": beam_size, "--device": device, "--precision": precision,
+        "--data-root": data_root, "--out": out,
+    }  # fmt: skip
+    of_files = {"--hyp": hyp, "--ref": refs, "--tokenize": tokenize, "--lowercase": lowercase or None}
+    _refuse_contradictions(run, of_runs, of_files)
+    recipe: Recipe | None = None
+    if run is None:
+        assert hyp is not None
+        assert refs is not None
+        results = [_score_files(hyp, refs, _scoring(tokenize, lowercase=lowercase))]
+    else:
+        recipe = _recipe_of(run)
+        sets = _sets(recipe, run, tests or [], data_root)
+        translator = _load(
+            run, device=device or "auto", precision=precision or "auto", beam_size=beam_size
+        )
+        results = evaluate_run(run, out, sets, recipe.scoring, translator)
+    if as_json:
+        from tfcli.scoring.evaluation import as_json as results_as_json
+
+        print_json(results_as_json(results))
+    else:
+        _show(results, recipe)
+
+
+def _refuse_contradictions(run: Path | None, of_runs: dict[str, Any], of_files: dict[str, Any]) -> None:
+    runs_given = [name for name, value in of_runs.items() if value is not None]
+    files_given = [name for name, value in of_files.items() if value is not None]
+    if run is not None and files_given:
+        raise RecipeError(
+            f"{', '.join(files_given)}: for scoring files, but a run was given, which is scored as its recipe says",
+            f"leave RUN out; `tfcli eval {run}` keeps its translations in {run}/eval, to be scored as files",
+        )
+    if run is None and runs_given:
+        raise RecipeError(f"{', '.join(runs_given)}: only a run has use for it", "give a RUN to translate with")
+    if run is None and (of_files["--hyp"] is None or of_files["--ref"] is None):
+        raise RecipeError(
+            "expected a RUN, or --hyp and --ref together"
+            + (f", got {' and '.join(files_given)} alone" if files_given else ""),
+            "`tfcli eval RUN` scores a run, `tfcli eval --hyp FILE --ref FILE` scores files",
+        )
+
+
+def _scoring(tokenize: str | None, *, lowercase: bool) -> "ScoringSection":
+    from typing import get_args
+
+    from tfcli.recipe.complaints import nearest
+    from tfcli.recipe.schema import ScoringSection
+
+    known = get_args(ScoringSection.model_fields["tokenize"].annotation)
+    if tokenize is not None and tokenize not in known:
+        near = nearest(tokenize, known)
+        raise RecipeError(
+            f"--tokenize {tokenize}: unknown tokenizer" + (f", did you mean {near!r}?" if near else ""),
+            f"sacreBLEU's tokenizers are: {', '.join(known)}",
+        )
+    given = {"lowercase": lowercase} | ({} if tokenize is None else {"tokenize": tokenize})
+    return ScoringSection.model_validate(given)
+
+
+def _score_files(hyp: Path, refs: "Sequence[Path]", settings: "ScoringSection") -> "SetScores":
+    from tfcli.scoring.metrics import check_counts, require_tokenizer
+    from tfcli.text.lines import read_lines
+
+    hypotheses = list(read_lines(hyp))
+    references = [list(read_lines(ref)) for ref in refs]
+    check_counts(hypotheses, references, [str(path) for path in (hyp, *refs)])
+    require_tokenizer(settings)
+    return _score(hyp.name, hypotheses, references, settings)
+
+
+def _score(
+    name: str, hypotheses: "Sequence[str]", references: "Sequence[Sequence[str]]", settings: "ScoringSection"
+) -> "SetScores":
+    from tfcli.scoring.evaluation import SetScores
+    from tfcli.scoring.metrics import METRICS, Score, score, tokenization_warning
+
+    scores: dict[str, Score] = {}
+    with progress(f"scoring {name}", total=len(METRICS), unit="metrics") as bar:
+        for metric in METRICS:  # TER takes seconds for a thousand lines
+            scores |= score(hypotheses, references, settings, (metric,))
+            bar.advance()
+    warning = tokenization_warning(hypotheses, settings)
+    if warning is not None:
+        warn(f"{name}: {warning}")
+    return SetScores(name, len(hypotheses), scores)
+
+
+def _recipe_of(run: Path) -> "Recipe":
+    from tfcli.recipe.loader import load_recipe
+
+    if not run.is_dir():
+        raise CheckpointError(f"{run}: no such folder", "give the run folder that `tfcli train` wrote")
+    if not (run / "recipe.yaml").is_file():
+        raise CheckpointError(
+            f"{run}: not a run folder: it has no recipe.yaml, which names the test sets",
+            "give the folder that `tfcli train` wrote; translations of other text are scored with --hyp and --ref",
+        )
+    return load_recipe(run / "recipe.yaml")
+
+
+def _sets(
+    recipe: "Recipe", run: Path, names: "Sequence[str]", data_root: Path | None
+) -> "list[HeldOutSet]":
+    from tfcli.scoring.evaluation import read_sets
+    from tfcli.scoring.metrics import require_tokenizer
+    from tfcli.text.files import data_roots
+
+    # All that can be wrong with files and settings is found before the first line is translated.
+    sets = read_sets(recipe, names, data_roots(recipe, run, data_root), say)
+    require_tokenizer(recipe.scoring)
+    return sets
+
+
+def _load(run: Path, *, device: str, precision: str, beam_size: int | None) -> "Translator":
+    from tfcli.decoding.translator import Translator
+
+    return Translator.load(run, device=device, precision=precision, beam_size=beam_size)
+
+
+def evaluate_run(
+    run: Path,
+    out: Path | None,
+    sets: "Sequence[HeldOutSet]",
+    settings: "ScoringSection",
+    translator: "Translator",
+) -> "list[SetScores]":
+    """Translate the sets, keep the translations, score them and write the scores down."""
+    from tfcli.model.folder import find_model_folder
+    from tfcli.scoring.evaluation import SCORES_FILE, write_scores, write_translations
+    from tfcli.text.files import sha256_of_content
+
+    folder = run / "eval" if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = find_model_folder(run) / "model.safetensors"
+    model = {"step": translator.info.get("step"), "sha256": sha256_of_content(weights)}
+    decoding = {
+        **translator.decoding.model_dump(mode="json"),
+        "device": str(translator.device),
+        "precision": translator.precision,
+    }
+    results = []
+    for held_out in sets:
+        with progress(f"translating {held_out.name}", total=len(held_out.src), unit="lines") as bar:
+            hypotheses = [found.text for found in translator.translate(held_out.src, bar.advance)]
+        results.append(_score(held_out.name, hypotheses, [held_out.tgt], settings))
+        write_translations(folder / f"{held_out.name}.hyp", hypotheses)
+    scores_file = (run if out is None else out) / SCORES_FILE
+    write_scores(scores_file, results, model, decoding)
+    say(f"translations are in {folder}, scores in {scores_file}")
+    return results

@@ -1,0 +1,233 @@
+"""The verb `tokenize`: make a run's tokenizer and encoded corpora, or pipe text to pieces and back."""
+
+import re
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from tfcli.commands.console import print_json, print_table, say, warn
+from tfcli.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from tfcli.corpus.prepare import Prepared
+    from tfcli.corpus.stats import CorpusStats
+    from tfcli.text.tokenizer import Tokenizer
+
+
+class Side(StrEnum):
+    """A side of the corpus, which may have a vocabulary of its own."""
+
+    SRC = "src"
+    TGT = "tgt"
+
+
+_DIGITS = re.compile("[0-9]{1,9}")
+FILTER_PANEL = "As a filter, from standard input to standard output"
+RUN_PANEL = "Making a run's corpora"
+
+
+def tokenize(
+    recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]", help="The recipe.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a key of the recipe.", rich_help_panel=RUN_PANEL
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder.  [default: runs/NAME]", rich_help_panel=RUN_PANEL)
+    ] = None,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that data paths start from, before TFCLI_DATA and data.root.",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of tables.", rich_help_panel=RUN_PANEL)
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Filter with the tokenizer of this run or model.",
+            rich_help_panel=FILTER_PANEL,
+        ),
+    ] = None,
+    decode: Annotated[
+        bool, typer.Option("--decode", help="Turn pieces back into text.", rich_help_panel=FILTER_PANEL)
+    ] = False,
+    ids: Annotated[
+        bool, typer.Option("--ids", help="Numbers instead of pieces.", rich_help_panel=FILTER_PANEL)
+    ] = False,
+    side: Annotated[
+        Side | None,
+        typer.Option(
+            help="Whose vocabulary, where the sides have one each.  [default: src]",
+            rich_help_panel=FILTER_PANEL,
+        ),
+    ] = None,
+) -> None:
+    """Train the tokenizer, clean and encode the corpora; with --model, turn text into pieces or back.
+
+    Example: tfcli tokenize recipe.yaml; tfcli tokenize --model runs/de-en < in.de > pieces.de
+    """
+    if model is not None:
+        if recipe is not None or overrides or out is not None or data_root is not None or as_json:
+            raise typer.BadParameter(
+                "--model makes a filter: give no RECIPE, --set, --out, --data-root or --json"
+            )
+        _filter(model, decode=decode, ids=ids, side=side or Side.SRC)
+        return
+    if recipe is None:
+        raise typer.BadParameter("give a RECIPE to prepare a run, or --model RUN to filter text")
+    if decode or ids or side is not None:
+        raise typer.BadParameter("--decode, --ids and --side need --model RUN")
+    _prepare(recipe, overrides or [], out, data_root, as_json=as_json)
+
+
+def _prepare(
+    path: Path, overrides: "Sequence[str]", out: Path | None, data_root: Path | None, *, as_json: bool
+) -> None:
+    from tfcli.corpus.prepare import prepare
+    from tfcli.recipe.loader import load_recipe
+    from tfcli.text.files import data_roots, locate
+
+    recipe = load_recipe(path, overrides)
+    roots = data_roots(recipe, path.parent, data_root)
+    train = [locate(corpus, roots, f"data.train[{i}]", say) for i, corpus in enumerate(recipe.data.train)]
+    valid = locate(recipe.data.valid, roots, "data.valid", say)
+    run_dir = out if out is not None else Path("runs") / recipe.name
+    prepared = prepare(recipe, train, valid, run_dir, _say_or_warn)
+    if prepared.reused:
+        say(f"{run_dir}: nothing has changed since the last time, tokenizer and corpora are reused")
+    else:
+        say(f"{run_dir}: tokenizer and corpora are ready")
+    if as_json:
+        print_json(_as_json(prepared, run_dir))
+    else:
+        _show(prepared)
+
+
+def _say_or_warn(message: str) -> None:
+    if message.startswith("warning: "):
+        warn(message.removeprefix("warning: "))
+    else:
+        say(message)
+
+
+def _as_json(prepared: "Prepared", run_dir: Path) -> dict[str, Any]:
+    tokenizer = prepared.tokenizer
+    return {
+        "run": str(run_dir),
+        "reused": prepared.reused,
+        "tokenizer": {
+            "shared": tokenizer.shared,
+            "src_vocab_size": tokenizer.src_vocab_size,
+            "tgt_vocab_size": tokenizer.tgt_vocab_size,
+        },
+        "corpora": [row.as_json() for row in prepared.stats],
+        "warnings": prepared.warnings,
+    }
+
+
+def _show(prepared: "Prepared") -> None:
+    reasons = sorted({reason for row in prepared.stats for reason in row.dropped})
+    print_table(
+        ["corpus", "lines", "kept", *(f"dropped: {reason.replace('_', ' ')}" for reason in reasons)],
+        [
+            [row.name, row.lines, row.kept, *(row.dropped.get(reason, 0) for reason in reasons)]
+            for row in prepared.stats
+        ],
+    )
+    sys.stdout.write("\n")
+    vocabulary = {"src": prepared.tokenizer.src_vocab_size, "tgt": prepared.tokenizer.tgt_vocab_size}
+    print_table(
+        ["corpus", "side", "vocabulary", "pieces/word", "unknown %", "length p50", "p95", "max"],
+        [_side_row(row, side, vocabulary[side]) for row in prepared.stats for side in ("src", "tgt")],
+    )
+
+
+def _side_row(row: "CorpusStats", side: str, vocab_size: int) -> list[object]:
+    counts = row.src if side == "src" else row.tgt
+    return [
+        row.name,
+        side,
+        vocab_size,
+        round(counts.pieces_per_word, 2),
+        round(100 * counts.unknown_rate, 3),
+        counts.length_p50,
+        counts.length_p95,
+        counts.length_max,
+    ]
+
+
+def _filter(folder: Path, *, decode: bool, ids: bool, side: Side) -> None:
+    tokenizer = _load(folder)
+    convert = _decoder(tokenizer, side, ids=ids) if decode else _encoder(tokenizer, side, ids=ids)
+    filter_lines(sys.stdin.buffer, sys.stdout.buffer, convert)
+
+
+def _load(folder: Path) -> "Tokenizer":
+    from tfcli.text.tokenizer import SHARED_FILE, SRC_FILE, Tokenizer
+
+    inner = folder / "best"
+    if not any((folder / name).exists() for name in (SHARED_FILE, SRC_FILE)) and inner.is_dir():
+        return Tokenizer.load(inner)
+    return Tokenizer.load(folder)
+
+
+def filter_lines(source: BinaryIO, sink: BinaryIO, convert: "Callable[[str, int], str]") -> None:
+    """Write each line converted as soon as it is read; `convert` takes the line and its number.
+
+    A last line without a line feed stays without.
+
+    Raises: DataError with the number of a line that is no UTF-8 or cannot be converted.
+    """
+    from tfcli.text.lines import decode_strictly
+
+    ends: list[bytes] = []
+
+    def bodies() -> "Iterator[bytes]":
+        for raw in source:
+            body = raw.removesuffix(b"\n")
+            ends.append(raw[len(body) :])
+            yield body
+
+    for number, line in enumerate(decode_strictly(bodies(), "standard input"), start=1):
+        sink.write(convert(line, number).encode() + ends.pop())
+        sink.flush()  # whoever talks to this filter line by line waits for the answer
+
+
+def _encoder(tokenizer: "Tokenizer", side: Side, *, ids: bool) -> "Callable[[str, int], str]":
+    if ids:
+        encode = tokenizer.encode_src if side is Side.SRC else tokenizer.encode_tgt
+        return lambda line, _: " ".join(map(str, encode(line)))
+    pieces = tokenizer.src_pieces if side is Side.SRC else tokenizer.tgt_pieces
+    return lambda line, _: " ".join(pieces(line))
+
+
+def _decoder(tokenizer: "Tokenizer", side: Side, *, ids: bool) -> "Callable[[str, int], str]":
+    join = tokenizer.join_src if side is Side.SRC else tokenizer.join_tgt
+    if not ids:
+        return lambda line, _: join([piece for piece in line.split(" ") if piece])
+    decode = tokenizer.decode_src if side is Side.SRC else tokenizer.decode_tgt
+    size = tokenizer.src_vocab_size if side is Side.SRC else tokenizer.tgt_vocab_size
+
+    def text_of_ids(line: str, number: int) -> str:
+        words = [word for word in line.split(" ") if word]
+        for word in words:
+            if not (_DIGITS.fullmatch(word) and int(word) < size):
+                raise DataError(
+                    f"standard input:{number}: expected piece ids from 0 to {size - 1}, got {word!r}",
+                    "give ids separated by spaces, or leave --ids out for pieces",
+                )
+        return decode([int(word) for word in words])
+
+    return text_of_ids

@@ -1,0 +1,322 @@
+"""From corpus files to a tokenizer and encoded corpora in a run folder, reused while nothing has changed.
+
+1. The lines are counted and the files' contents hashed.
+2. The tokenizer is trained on the training corpora, if they or its settings have changed.
+3. Training pairs are cleaned and encoded, validation pairs encoded as they are, if anything has changed.
+
+Everything is written beside and renamed; its fingerprint comes last, so nothing half-written is ever reused.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import compress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tfcli.corpus.encode import EncodedBlock, Encoder, encode_blocks, processes_for, text_blocks
+from tfcli.corpus.fingerprint import FileDigests, read_record, write_record
+from tfcli.corpus.shards import FORMAT_VERSION, ParallelIds, ShardWriter
+from tfcli.corpus.stats import CorpusStats, CorpusTally
+from tfcli.corpus.suspicions import Evenness, misalignment, swapped_sides
+from tfcli.errors import CheckpointError, DataError
+from tfcli.text.cleaning import DUPLICATE, CleaningRules, PairMemory
+from tfcli.text.pairs import count_pairs, read_pairs
+from tfcli.text.tokenizer import Tokenizer, train_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from tfcli.recipe.schema import Recipe
+    from tfcli.text.files import CorpusFiles
+
+_PROGRESS_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What training starts from.
+
+    `stats` has a row for each training corpus and one for validation, `digests` the SHA-256 of every file's
+    uncompressed content by path; `reused` says that nothing had to be made anew.
+    """
+
+    tokenizer: Tokenizer
+    train: ParallelIds
+    valid: ParallelIds
+    stats: list[CorpusStats]
+    warnings: list[str]
+    digests: dict[str, str]
+    reused: bool
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One encoded corpus to be: where it goes and all that it depends on."""
+
+    folder: Path
+    names: list[str]
+    corpora: Sequence[CorpusFiles]
+    fingerprint: dict[str, Any]
+    rules: CleaningRules | None
+    max_positions: int
+
+
+def prepare(
+    recipe: Recipe,
+    train: Sequence[CorpusFiles],
+    valid: CorpusFiles,
+    run_dir: Path,
+    report: Callable[[str], None],
+) -> Prepared:
+    """Train the tokenizer and encode the corpora into the run folder, or take what is there already.
+
+    Raises: DataError when the text cannot be used, RecipeError when the tokenizer's settings do not suit it,
+    CheckpointError when the run has checkpoints and its tokenizer would become another one.
+    """
+    folder = run_dir / "corpus"
+    with _writing(run_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+        digests = FileDigests(folder / "files.json")
+        train_digests, valid_digests = [digests.of(files) for files in train], digests.of(valid)
+        digests.remember()
+        tokenizer, same_tokenizer = _tokenizer(recipe, (train, valid), train_digests, run_dir, report)
+        shared = {"format": FORMAT_VERSION, "tokenizer": tokenizer.digest}
+        rules = CleaningRules.of(recipe.data)
+        train_job = _Job(
+            folder / "train",
+            ["train"] if len(train) == 1 else [f"train[{i}]" for i in range(len(train))],
+            train,
+            shared | {"files": train_digests, "cleaning": asdict(rules)},
+            rules,
+            recipe.model.max_positions,
+        )
+        valid_job = _Job(
+            folder / "valid",
+            ["valid"],
+            [valid],
+            # The training files are compared with: are the sides of the validation swapped?
+            shared
+            | {"files": [valid_digests], "train": train_digests, "max_positions": recipe.model.max_positions},
+            None,
+            recipe.model.max_positions,
+        )
+        train_ids, train_record, same_train = _encoded(train_job, tokenizer, train[0], report)
+        valid_ids, valid_record, same_valid = _encoded(valid_job, tokenizer, train[0], report)
+    records = (train_record, valid_record)
+    warnings = [str(warning) for record in records for warning in record["warnings"]]
+    for warning in warnings:
+        report(f"warning: {warning}")
+    return Prepared(
+        tokenizer=tokenizer,
+        train=train_ids,
+        valid=valid_ids,
+        stats=[CorpusStats.from_json(stats) for record in records for stats in record["stats"]],
+        warnings=warnings,
+        digests=digests.used,
+        reused=same_tokenizer and same_train and same_valid,
+    )
+
+
+@contextmanager
+def _writing(run_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"cannot write {error.filename or run_dir}: {error.strerror or error}",
+            "check that the run folder may be written and that its disk has room",
+        ) from error
+
+
+def _tokenizer(
+    recipe: Recipe,
+    corpora: tuple[Sequence[CorpusFiles], CorpusFiles],
+    digests: list[dict[str, str]],
+    run_dir: Path,
+    report: Callable[[str], None],
+) -> tuple[Tokenizer, bool]:
+    """Return the run's tokenizer, and whether it is the one that was there."""
+    import sentencepiece
+
+    record_path = run_dir / "corpus" / "tokenizer.json"
+    made_from = {
+        "format": FORMAT_VERSION,
+        "sentencepiece": sentencepiece.__version__,
+        "files": digests,
+        "settings": recipe.tokenizer.model_dump(mode="json"),
+    }
+    record = read_record(record_path) or {}
+    present = _tokenizer_present(run_dir)
+    if present and record.get("made_from") == made_from and record.get("digest") == present.digest:
+        for note in record.get("notes", []):
+            report(note)
+        return present, True
+    train, valid = corpora
+    lines = sum(count_pairs(files) for files in train)
+    count_pairs(valid)  # before minutes are spent: are its files of equal length?
+    report(f"training the tokenizer ({recipe.tokenizer.kind}, {recipe.tokenizer.vocab_size:,} pieces)")
+    notes: list[str] = []
+    limit = recipe.tokenizer.training_sentences
+    tokenizer = train_tokenizer(
+        recipe.tokenizer,
+        (src for src, _ in _spread(train, lines, limit)),
+        (tgt for _, tgt in _spread(train, lines, limit)),
+        notes.append,
+    )
+    belongs_to_run = record.get("digest") or (present.digest if present else None)
+    _refuse_to_part_from_checkpoints(run_dir, belongs_to_run, tokenizer)
+    for note in notes:
+        report(note)
+    tokenizer.save(run_dir)
+    write_record(record_path, {"made_from": made_from, "digest": tokenizer.digest, "notes": notes})
+    return tokenizer, False
+
+
+def _tokenizer_present(run_dir: Path) -> Tokenizer | None:
+    try:
+        return Tokenizer.load(run_dir)
+    except CheckpointError:
+        return None
+
+
+def _refuse_to_part_from_checkpoints(run_dir: Path, digest: str | None, tokenizer: Tokenizer) -> None:
+    """Raise an error if the run's checkpoints were trained with another tokenizer: their ids mean other pieces."""
+    if digest not in (None, tokenizer.digest) and any(run_dir.glob("checkpoints/step-*")):
+        raise CheckpointError(
+            f"{run_dir} has checkpoints that belong to its tokenizer, and the training files, the tokenizer "
+            "section or SentencePiece's version have changed since",
+            "start over with --fresh, or in another folder with --out; or restore the files and the recipe",
+        )
+
+
+def _spread(corpora: Sequence[CorpusFiles], lines: int, limit: int) -> Iterator[tuple[str, str]]:
+    """Yield at most `limit` of the pairs, spread evenly."""
+    pairs = (pair for files in corpora for pair in read_pairs(files))
+    return (
+        compress(pairs, ((i + 1) * limit // lines > i * limit // lines for i in range(lines)))
+        if limit < lines
+        else pairs
+    )
+
+
+def _encoded(
+    job: _Job, tokenizer: Tokenizer, reference: CorpusFiles, report: Callable[[str], None]
+) -> tuple[ParallelIds, dict[str, Any], bool]:
+    """Return an encoded corpus with its record, and whether it was there."""
+    record = read_record(job.folder / "record.json")
+    if record is not None and record.get("made_from") == job.fingerprint:
+        try:
+            return ParallelIds.open(job.folder), record, True
+        except CheckpointError as error:
+            report(f"{error.message}; encoding it again")
+    beside = job.folder.with_name(job.folder.name + ".part")
+    shutil.rmtree(beside, ignore_errors=True)
+    try:
+        tallies, blocks = _write(job, beside, tokenizer, report)
+        stats = [tally.stats(name) for tally, name in zip(tallies, job.names, strict=True)]
+        warnings = _warnings(job, stats, blocks, reference)
+        _refuse_empty(job, stats)
+        record = {
+            "made_from": job.fingerprint,
+            "stats": [row.as_json() for row in stats],
+            "warnings": warnings,
+        }
+        write_record(beside / "record.json", record)
+        shutil.rmtree(job.folder, ignore_errors=True)
+        beside.rename(job.folder)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return ParallelIds.open(job.folder), record, False
+
+
+def _write(
+    job: _Job, folder: Path, tokenizer: Tokenizer, report: Callable[[str], None]
+) -> tuple[list[CorpusTally], list[list[Evenness]]]:
+    """Encode and write the corpora of a job; return the counts and the evenness of each."""
+    tallies = [CorpusTally() for _ in job.corpora]
+    blocks: list[list[Evenness]] = [[] for _ in job.corpora]
+    memory = PairMemory()
+    lines = sum(count_pairs(files) for files in job.corpora)
+    done, last_said = 0, time.monotonic()
+    encoder = Encoder(tokenizer, job.rules)
+    with ShardWriter(folder, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size) as writer:
+        for block in encode_blocks(encoder, text_blocks(job.corpora), processes_for(lines)):
+            if job.rules is None:
+                _refuse_too_long(job, block)
+            src, tgt = block.src, block.tgt
+            tally = tallies[block.corpus]
+            if job.rules is not None and job.rules.drop_duplicates:
+                chosen = np.array(memory.first_time(block.keys), dtype=np.bool_)
+                tally.dropped[DUPLICATE] += int(np.count_nonzero(~chosen))
+                src, tgt = src.select(chosen), tgt.select(chosen)
+            writer.append(src.block, tgt.block)
+            tally.lines += block.lines
+            tally.kept += len(src.block.lengths)
+            tally.dropped.update(block.dropped)
+            tally.src.add(int(src.words.sum()), int(src.unknown.sum()), src.block.lengths)
+            tally.tgt.add(int(tgt.words.sum()), int(tgt.unknown.sum()), tgt.block.lengths)
+            if block.evenness is not None:
+                blocks[block.corpus].append(block.evenness)
+            done += block.lines
+            if time.monotonic() - last_said > _PROGRESS_SECONDS:
+                report(f"encoding {job.folder.name}: {done:,} of {lines:,} pairs")
+                last_said = time.monotonic()
+    return tallies, blocks
+
+
+def _refuse_too_long(job: _Job, block: EncodedBlock) -> None:
+    files = job.corpora[block.corpus]
+    for path, side in ((files.src or files.tsv, block.src), (files.tgt or files.tsv, block.tgt)):
+        too_long = np.flatnonzero(side.block.lengths > job.max_positions)
+        if len(too_long):
+            raise DataError(
+                f"{path}:{block.first_line + too_long[0]}: {side.block.lengths[too_long[0]]} pieces, end mark "
+                f"included, but the network takes {job.max_positions} (model.max_positions)",
+                "remove the pair from the validation corpus, which is never cleaned, or raise model.max_positions",
+            )
+
+
+def _refuse_empty(job: _Job, stats: Sequence[CorpusStats]) -> None:
+    if any(row.kept for row in stats):
+        return
+    lines = sum(row.lines for row in stats)
+    if not lines:
+        raise DataError(f"data.{job.folder.name}: no lines in {_paths(job.corpora)}", "check the files")
+    reasons = ", ".join(f"{row.name} {reason} {n:,}" for row in stats for reason, n in row.dropped.items())
+    raise DataError(
+        f"data.train: all {lines:,} pairs were dropped ({reasons})",
+        "check the files, or loosen data.max_pieces, data.max_length_ratio and the other keys of the data section",
+    )
+
+
+def _paths(corpora: Sequence[CorpusFiles]) -> str:
+    return ", ".join(str(path) for files in corpora for path in (files.src, files.tgt, files.tsv) if path)
+
+
+def _warnings(
+    job: _Job, stats: Sequence[CorpusStats], blocks: Sequence[list[Evenness]], reference: CorpusFiles
+) -> list[str]:
+    found: list[str | None] = []
+    for row, files, evenness in zip(stats, job.corpora, blocks, strict=True):
+        found.append(misalignment(row.name, evenness))
+        if files != reference:
+            found.append(swapped_sides(reference, files, row.name))
+        if row.kept < row.lines / 2:
+            reasons = ", ".join(f"{reason} {n:,}" for reason, n in row.dropped.items())
+            found.append(
+                f"{row.name}: {row.lines - row.kept:,} of {row.lines:,} pairs were dropped ({reasons})"
+            )
+        for side, counts in (("source", row.src), ("target", row.tgt)):
+            if counts.unknown_rate > 0.01:
+                found.append(
+                    f"{row.name}: {counts.unknown_rate:.1%} of the {side} pieces are unknown to the tokenizer; "
+                    "tokenizer.byte_fallback: true would keep them"
+                )
+    return [warning for warning in found if warning]

@@ -1,0 +1,57 @@
+"""The sizes of a network: all that is needed to build one, as it stands in a model folder's config.json."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from tfcli.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from tfcli.recipe.schema import ModelSection
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes and choices of an encoder-decoder; the recipe's `model` section with the vocabularies filled in."""
+
+    src_vocab_size: int
+    tgt_vocab_size: int
+    n_encoder_layers: int
+    n_decoder_layers: int
+    d_model: int
+    d_ff: int
+    n_heads: int
+    dropout: float
+    attention_dropout: float
+    norm: Literal["pre", "post"]
+    positions: Literal["sinusoidal", "learned", "rotary"]
+    activation: Literal["relu", "gelu"]
+    tie_embeddings: Literal["all", "decoder", "none"]
+    max_positions: int
+    pad_id: int = 0
+
+    @classmethod
+    def from_recipe(cls, section: ModelSection, src_vocab_size: int, tgt_vocab_size: int) -> ModelConfig:
+        """Fill the vocabularies' sizes into a recipe's `model` section."""
+        sizes = section.model_dump(exclude={"preset"})
+        return cls(src_vocab_size=src_vocab_size, tgt_vocab_size=tgt_vocab_size, **sizes)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], origin: str) -> ModelConfig:
+        """Read a config back from JSON.
+
+        Raises: CheckpointError when a key is missing or unknown, naming `origin`.
+        """
+        known = {field.name for field in fields(cls)}
+        wrong = sorted(known.symmetric_difference(values))
+        if wrong:
+            raise CheckpointError(
+                f"{origin}: keys missing or unknown: {', '.join(wrong)}",
+                "the model folder was written by another version of tfcli, or is damaged",
+            )
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the config as JSON-ready values."""
+        return asdict(self)

@@ -1,0 +1,330 @@
+"""The Transformer of "Attention Is All You Need" (Vaswani et al., 2017), to be read from top to bottom.
+
+Letters for shapes, valid everywhere in this project:
+
+    B  sentences of a batch        D  d_model, width of the residual stream
+    S  source length               H  n_heads
+    T  target length               E  width of a head, D / H
+    N  tokens of a packed batch    F  d_ff, width of the feed-forward
+    K  beam_size                   V  vocab_size
+    R  rows of a search, B * K
+
+Masks are boolean and say what MAY be attended to (True), as in `scaled_dot_product_attention`.
+
+    source ids -> embedding + positions -> encoder layers -> memory (B, S, D)
+                                                                |
+    target ids -> embedding + positions -> decoder layers (self-attention, attention to memory) -> logits
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tfcli.model.cache import KeyValueCache, LayerCache
+from tfcli.model.dropout import Dropout
+from tfcli.model.dropout import dropout as apply_dropout
+from tfcli.model.positions import LearnedPositions, Rotary, SinusoidalPositions
+
+if TYPE_CHECKING:
+    from tfcli.model.config import ModelConfig
+
+# --- Scaled dot-product attention, section 3.2.1 ---------------------------------------------------------------
+
+# On a CPU, below this many scores a head, plain products beat the fused kernel (its backward above all).
+EXPLICIT_BELOW = 128 * 128
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
+    """Return softmax(q k^T / sqrt(E)) v, by whichever of two equal ways is faster for the shape.
+
+    Shapes: q (B, H, T, E); k, v (B, H, S, E); mask broadcastable to (B, H, T, S); result (B, H, T, E).
+    """
+    if q.device.type == "cpu" and q.shape[2] * k.shape[2] < EXPLICIT_BELOW:
+        return attend_explicitly(q, k, v, mask, dropout)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+
+
+def attend_explicitly(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
+    """Compute `attend` as the paper writes it, equation (1)."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, H, T, S)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype)
+    if dropout > 0.0:
+        weights = apply_dropout(weights, dropout)
+    return weights @ v
+
+
+def causal_mask(length: int, start: int, device: torch.device) -> Tensor:
+    """Return which of the positions 0 .. start + length - 1 each of the last `length` may see: none that follows.
+
+    Shapes: (length, start + length).
+    """
+    seen = torch.arange(start + length, device=device)
+    return seen <= seen[start:, None]
+
+
+# --- Multi-head attention, section 3.2.2 -----------------------------------------------------------------------
+
+
+class SelfAttention(nn.Module):
+    """H heads that attend from a sequence to itself; one product makes queries, keys and values."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_heads = config.n_heads
+        self.dropout = config.attention_dropout
+        self.qkv = nn.Linear(config.d_model, 3 * config.d_model)
+        self.out = nn.Linear(config.d_model, config.d_model)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None,
+        rotary: Rotary | None,
+        cache: LayerCache | None = None,
+        start: int = 0,
+    ) -> Tensor:
+        """Attend within `x` (B, T, D), whose first position is `start`, and to what the cache holds."""
+        heads = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # (B, T, 3, H, E)
+        q, k, v = heads.permute(2, 0, 3, 1, 4)  # (B, H, T, E) each
+        if rotary is not None:
+            q, k = rotary(q, start), rotary(k, start)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        attended = attend(q, k, v, mask, self.dropout if self.training else 0.0)  # (B, H, T, E)
+        return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class CrossAttention(nn.Module):
+    """H heads that attend from the target to the encoder's memory."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.n_heads = config.n_heads
+        self.dropout = config.attention_dropout
+        self.q = nn.Linear(config.d_model, config.d_model)
+        self.kv = nn.Linear(config.d_model, 2 * config.d_model)
+        self.out = nn.Linear(config.d_model, config.d_model)
+
+    def forward(self, x: Tensor, memory: Tensor, src_mask: Tensor, cache: LayerCache | None = None) -> Tensor:
+        """Attend from `x` (R, T, D) to `memory` (B, S, D), row r belonging to sentence r // K.
+
+        A search has K rows a sentence. No order is told between them here, so they may stand side by side as
+        queries of one sentence, and the memory need not be repeated.
+        """
+        n_sentences = memory.shape[0]
+        q = self.q(x).view(n_sentences, -1, self.n_heads, x.shape[-1] // self.n_heads)  # (B, K*T, H, E)
+        k, v = self._keys_and_values(memory, cache)
+        attended = attend(q.transpose(1, 2), k, v, src_mask, self.dropout if self.training else 0.0)
+        return self.out(attended.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
+
+    def _keys_and_values(self, memory: Tensor, cache: LayerCache | None) -> tuple[Tensor, Tensor]:
+        if cache is not None and cache.memory_keys is not None and cache.memory_values is not None:
+            return cache.memory_keys, cache.memory_values
+        k, v = (
+            self.kv(memory).unflatten(-1, (2, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
+        )  # (B, H, S, E) each
+        if cache is not None:
+            cache.memory_keys, cache.memory_values = k, v
+        return k, v
+
+
+# --- Position-wise feed-forward, section 3.3 -------------------------------------------------------------------
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a non-linearity between them, the same at every position."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.d_model, config.d_ff)
+        self.down = nn.Linear(config.d_ff, config.d_model)
+        self.activation = F.relu if config.activation == "relu" else F.gelu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `x` (B, T, D) through width F and back."""
+        return self.down(self.activation(self.up(x)))  # type: ignore[no-any-return]
+
+
+# --- Layers, section 3.1 ---------------------------------------------------------------------------------------
+#
+#     post (the paper):  x = norm(x + dropout(f(x)))       pre:  x = x + dropout(f(norm(x)))
+#
+# "post" normalises the residual stream itself; "pre" leaves it untouched from end to end, trains without a long
+# warm-up and needs one more norm after the last layer (Xiong et al., 2020).
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention, then feed-forward."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.pre_norm = config.norm == "pre"
+        self.self_attention = SelfAttention(config)
+        self.feed_forward = FeedForward(config)
+        self.self_attention_norm = nn.LayerNorm(config.d_model)
+        self.feed_forward_norm = nn.LayerNorm(config.d_model)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, x: Tensor, src_mask: Tensor, rotary: Rotary | None) -> Tensor:
+        """Map `x` (B, S, D) to the next layer's input, attending where `src_mask` (B, 1, 1, S) allows."""
+        if self.pre_norm:
+            x = x + self.dropout(self.self_attention(self.self_attention_norm(x), src_mask, rotary))
+            return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))  # type: ignore[no-any-return]
+        x = self.self_attention_norm(x + self.dropout(self.self_attention(x, src_mask, rotary)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))  # type: ignore[no-any-return]
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention to what came before, attention to the memory, then feed-forward."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.pre_norm = config.norm == "pre"
+        self.self_attention = SelfAttention(config)
+        self.cross_attention = CrossAttention(config)
+        self.feed_forward = FeedForward(config)
+        self.self_attention_norm = nn.LayerNorm(config.d_model)
+        self.cross_attention_norm = nn.LayerNorm(config.d_model)
+        self.feed_forward_norm = nn.LayerNorm(config.d_model)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: Tensor,
+        tgt_mask: Tensor | None,
+        memory: Tensor,
+        src_mask: Tensor,
+        rotary: Rotary | None,
+        cache: LayerCache | None = None,
+        start: int = 0,
+    ) -> Tensor:
+        """Map `x` (R, T, D), whose first position is `start`, to the next layer's input."""
+        if self.pre_norm:
+            normed = self.self_attention_norm(x)
+            x = x + self.dropout(self.self_attention(normed, tgt_mask, rotary, cache, start))
+            x = x + self.dropout(self.cross_attention(self.cross_attention_norm(x), memory, src_mask, cache))
+            return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))  # type: ignore[no-any-return]
+        x = self.self_attention_norm(x + self.dropout(self.self_attention(x, tgt_mask, rotary, cache, start)))
+        x = self.cross_attention_norm(x + self.dropout(self.cross_attention(x, memory, src_mask, cache)))
+        return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))  # type: ignore[no-any-return]
+
+
+# --- Embeddings, section 3.4, and the two stacks ---------------------------------------------------------------
+
+
+class Embedding(nn.Module):
+    """Piece vectors times sqrt(D), plus positions, with dropout (sections 3.4, 3.5 and 5.4)."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.scale = math.sqrt(config.d_model)
+        self.pieces = nn.Embedding(vocab_size, config.d_model, padding_idx=config.pad_id)
+        self.positions: nn.Module | None = None
+        if config.positions != "rotary":
+            kind = SinusoidalPositions if config.positions == "sinusoidal" else LearnedPositions
+            self.positions = kind(config.max_positions, config.d_model)
+        self.dropout = Dropout(config.dropout)
+
+    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
+        """Embed `ids` (B, T), the first of which stands at position `start`: (B, T, D)."""
+        embedded = self.pieces(ids) * self.scale
+        if self.positions is not None:
+            embedded = self.positions(embedded, start)
+        return self.dropout(embedded)  # type: ignore[no-any-return]
+
+
+class Transformer(nn.Module):
+    """An encoder-decoder: `encode` reads a source, `decode` writes a target, `logits` scores the next piece.
+
+    Built with the sizes of `config`; random numbers come from torch's global generator, so seed it first.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.src_embedding = Embedding(config, config.src_vocab_size)
+        self.tgt_embedding = Embedding(config, config.tgt_vocab_size)
+        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.n_encoder_layers))
+        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.n_decoder_layers))
+        pre_norm = config.norm == "pre"
+        self.encoder_norm = nn.LayerNorm(config.d_model) if pre_norm else nn.Identity()
+        self.decoder_norm = nn.LayerNorm(config.d_model) if pre_norm else nn.Identity()
+        self.output = nn.Linear(config.d_model, config.tgt_vocab_size, bias=False)
+        rotary = config.positions == "rotary"
+        self.rotary = Rotary(config.max_positions, config.d_model // config.n_heads) if rotary else None
+        self._initialize()
+        self._tie()
+
+    def forward(self, src: Tensor, tgt_in: Tensor) -> Tensor:
+        """Return the decoder's states for every target position, teacher-forced; `logits` scores them.
+
+        Shapes: src (B, S), tgt_in (B, T), padded on the right with pad_id; result (B, T, D).
+        """
+        memory, src_mask = self.encode(src)
+        return self.decode(tgt_in, memory, src_mask)
+
+    def encode(self, src: Tensor) -> tuple[Tensor, Tensor]:
+        """Read the source ids (B, S); return the memory (B, S, D) and its mask (B, 1, 1, S)."""
+        src_mask = (src != self.config.pad_id)[:, None, None, :]
+        x = self.src_embedding(src)
+        for layer in self.encoder:
+            x = layer(x, src_mask, self.rotary)
+        return self.encoder_norm(x), src_mask
+
+    def decode(
+        self, tgt_in: Tensor, memory: Tensor, src_mask: Tensor, cache: KeyValueCache | None = None
+    ) -> Tensor:
+        """Return the states (R, T, D) of the positions `tgt_in` (R, T), which follow those in the cache.
+
+        Padding needs no mask: it stands on the right, where the causal mask hides it from every real position.
+        """
+        start = cache.length if cache is not None else 0
+        # a single position may see all that came before it
+        tgt_mask = None if tgt_in.shape[1] == 1 else causal_mask(tgt_in.shape[1], start, tgt_in.device)
+        x = self.tgt_embedding(tgt_in, start)
+        for i, layer in enumerate(self.decoder):
+            layer_cache = cache.layers[i] if cache is not None else None
+            x = layer(x, tgt_mask, memory, src_mask, self.rotary, layer_cache, start)
+        if cache is not None:
+            cache.length += tgt_in.shape[1]
+        return self.decoder_norm(x)  # type: ignore[no-any-return]
+
+    def logits(self, states: Tensor) -> Tensor:
+        """Score the vocabulary for each state: (..., D) to (..., V), section 3.4."""
+        return self.output(states)  # type: ignore[no-any-return]
+
+    def new_cache(self) -> KeyValueCache:
+        """Return an empty cache for `decode`."""
+        return KeyValueCache.empty(len(self.decoder))
+
+    def _initialize(self) -> None:
+        """Draw Xavier-uniform matrices and embeddings of variance 1/D, which `Embedding` scales to 1."""
+        for name, parameter in self.named_parameters():
+            if "norm" in name:
+                continue  # LayerNorm starts as the identity
+            if "embedding" in name or name.startswith("output"):
+                nn.init.normal_(parameter, std=self.config.d_model**-0.5)
+            elif parameter.dim() > 1:
+                # queries, keys and values share a matrix but are maps of their own
+                n_maps = parameter.shape[0] // self.config.d_model if "kv" in name else 1
+                for part in parameter.chunk(n_maps):
+                    nn.init.xavier_uniform_(part)
+            else:
+                nn.init.zeros_(parameter)
+        with torch.no_grad():
+            for embedding in (self.src_embedding, self.tgt_embedding):
+                embedding.pieces.weight[self.config.pad_id].zero_()
+
+    def _tie(self) -> None:
+        """Share the matrices that `tie_embeddings` names (Press and Wolf, 2017)."""
+        if self.config.tie_embeddings == "all":
+            self.src_embedding.pieces.weight = self.tgt_embedding.pieces.weight
+        if self.config.tie_embeddings in ("all", "decoder"):
+            self.output.weight = self.tgt_embedding.pieces.weight

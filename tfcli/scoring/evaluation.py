@@ -1,0 +1,148 @@
+"""Test sets from a recipe to `scores.json`.
+
+    recipe -> pairs, all read and checked -> translations, kept as NAME.hyp -> scores -> scores.json
+
+What translates is handed in, so this room needs no network.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from tfcli.errors import DataError, RecipeError
+from tfcli.recipe.complaints import nearest
+from tfcli.scoring.metrics import Score, score
+from tfcli.text.files import locate
+from tfcli.text.pairs import read_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tfcli.recipe.schema import Recipe
+
+SCORES_FILE = "scores.json"
+
+
+@dataclass(frozen=True)
+class HeldOutSet:
+    """A named test set, line i of `tgt` being the reference of line i of `src`."""
+
+    name: str
+    src: list[str]
+    tgt: list[str]
+
+
+@dataclass(frozen=True)
+class SetScores:
+    """What one set scored, by metric."""
+
+    name: str
+    n_lines: int
+    scores: dict[str, Score]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A score beside the one that the recipe expects; unit: BLEU."""
+
+    name: str
+    expected: float
+    tolerance: float
+    obtained: float
+
+    @property
+    def difference(self) -> float:
+        """Return how much more than expected was obtained."""
+        return self.obtained - self.expected
+
+    @property
+    def reproduced(self) -> bool:
+        """Tell whether the score is as near as the recipe asks for."""
+        return abs(self.difference) <= self.tolerance
+
+
+def read_sets(
+    recipe: Recipe, names: Sequence[str], roots: list[Path], report: Callable[[str], None]
+) -> list[HeldOutSet]:
+    """Read the test sets of these names, all of them when none is named.
+
+    Raises: RecipeError for a name that the recipe does not have, DataError for files that cannot be used.
+    """
+    tests = recipe.data.tests
+    if not tests:
+        raise RecipeError(
+            "data.tests: the recipe names no test set",
+            "add one and train, or score files with --hyp and --ref",
+        )
+    unknown = next((name for name in names if name not in tests), None)
+    if unknown is not None:
+        near = nearest(unknown, list(tests))
+        raise RecipeError(
+            f"--test {unknown}: the recipe has no such test set" + (f", did you mean {near!r}?" if near else ""),
+            f"its test sets are: {', '.join(tests)}",
+        )
+    sets = []
+    for name in dict.fromkeys(names) or tests:
+        files = locate(tests[name], roots, f"data.tests.{name}", report)
+        pairs = list(read_pairs(files))
+        if not pairs:
+            raise DataError(f"data.tests.{name}: {files.tsv or files.src} has no lines", "replace the file")
+        sets.append(HeldOutSet(name, [src for src, _ in pairs], [tgt for _, tgt in pairs]))
+    return sets
+
+
+def write_translations(path: Path, translations: Sequence[str]) -> None:
+    """Write one translation a line; the file gets its name when it is whole."""
+    if any("\n" in line for line in translations):
+        raise ValueError("a translation must be a single line")
+    _write_whole(path, "".join(line + "\n" for line in translations))
+
+
+def as_json(results: Sequence[SetScores]) -> dict[str, Any]:
+    """Return `{"sets": {NAME: {METRIC: {"score", "signature"}}}}`."""
+    return {
+        "sets": {
+            result.name: {
+                metric: {"score": found.score, "signature": found.signature}
+                for metric, found in result.scores.items()
+            }
+            for result in results
+        }
+    }
+
+
+def write_scores(
+    path: Path, results: Sequence[SetScores], model: dict[str, Any], decoding: dict[str, Any]
+) -> None:
+    """Write a run's `scores.json`: the scores, which weights they are of, how these decoded, and when.
+
+    Sets that were not scored this time keep the scores that the same weights got with the same decoding.
+    """
+    before = _read_scores(path)
+    same = before.get("model") == model and before.get("decoding") == decoding
+    kept = before.get("sets", {}) if same else {}
+    record = {
+        "sets": {**kept, **as_json(results)["sets"]},
+        "model": model,
+        "decoding": decoding,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    _write_whole(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def _read_scores(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # a damaged one is replaced like one of other weights
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _write_whole(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.new")
+    beside.write_text(text, encoding="utf-8", newline="\n")
+    beside.replace(path)

@@ -1,0 +1,160 @@
+"""BLEU, chrF and TER: sacreBLEU does the arithmetic, here its input is checked first.
+
+sacreBLEU's Python interface stops at the shorter of two lists without a word (two hypotheses against one
+reference: BLEU 100), prints warnings of its own and fetches tokenizers on the way. So whatever is scored comes
+through here: counts are compared, the tokenizer is made ready, and nothing is printed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfcli.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.base import Metric
+
+    from tfcli.recipe.schema import ScoringSection
+
+METRICS = ("bleu", "chrf", "ter")
+TOKENIZER_EXTRAS = {"ja-mecab": "ja", "ko-mecab": "ko"}
+"""Tokenizers that need packages which are an extra of sacreBLEU."""
+FETCHED_TOKENIZERS = ("flores101", "flores200")
+"""Tokenizers whose SentencePiece model sacreBLEU fetches when it is first used."""
+# Text that a person or a detokenizer wrote next to never has a space before its full stop, so a tenth of the lines
+# is far above chance, and ten lines keep a handful of odd ones in a small set from raising the alarm.
+TOKENIZED_SHARE = 0.1
+TOKENIZED_LINES = 10
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric's verdict: `score` from 0 to 100, `signature` names all that could change it."""
+
+    score: float
+    signature: str
+    details: str
+    """The score as sacreBLEU writes it; for BLEU with n-gram precisions, brevity penalty and lengths."""
+
+
+def score(
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    settings: ScoringSection,
+    metrics: Sequence[str] = METRICS,
+) -> dict[str, Score]:
+    """Score translations against one or more references.
+
+    Shapes: `references` holds whole references, each with a line for every hypothesis.
+    Raises: DataError when counts differ or there is nothing to score, RecipeError when the tokenizer is missing.
+    """
+    check_counts(hypotheses, references)
+    scores = {}
+    for name in metrics:
+        metric = _metric(name, settings)
+        result = metric.corpus_score(hypotheses, references)
+        scores[name] = Score(float(result.score), str(metric.get_signature()), str(result))
+    return scores
+
+
+def corpus_bleu(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], settings: ScoringSection
+) -> float:
+    """Return BLEU alone: what validation asks for many times during training.
+
+    Raises: DataError and RecipeError as `score` does.
+    """
+    return score(hypotheses, references, settings, ("bleu",))["bleu"].score
+
+
+def check_counts(
+    hypotheses: Sequence[str], references: Sequence[Sequence[str]], names: Sequence[str] | None = None
+) -> None:
+    """Refuse hypotheses and references that cannot face each other line by line.
+
+    `names` says where the hypotheses and each reference came from.
+
+    Raises: DataError with both counts, or when there are no lines at all.
+    """
+    if not references or any(isinstance(reference, str) for reference in references):
+        raise ValueError("references must be a sequence of references, each a sequence of lines")
+    if names is None:
+        names = ["the hypotheses", *(f"reference {n}" for n in range(1, len(references) + 1))]
+    for name, reference in zip(names[1:], references, strict=True):
+        if len(reference) != len(hypotheses):
+            raise DataError(
+                f"{_lines(names[0], hypotheses)}, {_lines(name, reference)}",
+                "line i of the hypotheses must be the translation that line i of the reference stands for",
+            )
+    if not hypotheses:
+        raise DataError(
+            f"nothing to score: {', '.join(names)}: no lines", "check that the right files were given"
+        )
+
+
+def _lines(name: str, lines: Sequence[str]) -> str:
+    verb = "have" if name.endswith("hypotheses") else "has"
+    return f"{name} {verb} {len(lines)} line{'' if len(lines) == 1 else 's'}"
+
+
+def require_tokenizer(settings: ScoringSection) -> None:
+    """Make sure that BLEU can be counted, before hours go into translating what is to be scored.
+
+    Raises: RecipeError with what to install, or where to put the file that cannot be fetched.
+    """
+    _bleu(settings)
+
+
+def tokenization_warning(hypotheses: Sequence[str], settings: ScoringSection) -> str | None:
+    """Say so when the hypotheses look tokenized although BLEU is to tokenize them, which changes the score."""
+    if settings.tokenize == "none":
+        return None
+    spaced = sum(line.endswith(" .") for line in hypotheses)
+    if spaced < max(TOKENIZED_LINES, TOKENIZED_SHARE * len(hypotheses)):
+        return None
+    return (
+        f"{spaced} of {len(hypotheses)} hypotheses end in ' .', as tokenized text does, but BLEU with tokenizer "
+        f"{settings.tokenize} is for detokenized text; tokenizer none takes text as it is"
+    )
+
+
+def _metric(name: str, settings: ScoringSection) -> Metric:
+    from sacrebleu.metrics import CHRF, TER
+
+    if name == "bleu":
+        return _bleu(settings)
+    if name == "chrf":
+        return CHRF(lowercase=settings.lowercase)
+    if name == "ter":
+        return TER(case_sensitive=not settings.lowercase)
+    raise ValueError(f"unknown metric {name!r}")
+
+
+def _bleu(settings: ScoringSection) -> BLEU:
+    from sacrebleu.metrics import BLEU
+
+    try:
+        # force: no log messages about text that looks tokenized; `tokenization_warning` says it our way
+        return BLEU(tokenize=settings.tokenize, lowercase=settings.lowercase, force=True)
+    except (Exception, SystemExit) as error:  # what comes depends on packages, network and disk
+        if settings.tokenize not in (*TOKENIZER_EXTRAS, *FETCHED_TOKENIZERS):
+            raise
+        reason = next((line for line in str(error).split("\n") if line.strip()), type(error).__name__)
+        raise RecipeError(
+            f"tokenizer {settings.tokenize} cannot be used: {reason}", _remedy(settings.tokenize)
+        ) from error
+
+
+def _remedy(tokenizer: str) -> str:
+    if tokenizer in TOKENIZER_EXTRAS:
+        return f"pip install 'sacrebleu[{TOKENIZER_EXTRAS[tokenizer]}]'"
+    from sacrebleu.tokenizers import tokenizer_spm
+
+    url = tokenizer_spm.SPM_MODELS[tokenizer]["url"]
+    path = Path(tokenizer_spm.SACREBLEU_DIR) / "models" / url.rpartition("/")[2]
+    return f"sacreBLEU fetches its model once; if it cannot, save {url} as {path}, in place of what may lie there"

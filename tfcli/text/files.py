@@ -1,0 +1,252 @@
+"""Find the data files that a recipe names, fetch those that are not there, and check what they hold.
+
+    path in the recipe -> first data root that holds it | fetched into the first root -> SHA-256 -> CorpusFiles
+
+A fetched file is written beside, checked, and only then given its name: what has the name is whole.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.client
+import lzma
+import os
+import secrets
+import shutil
+import time
+import urllib.error
+import urllib.request
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from tfcli import __version__
+from tfcli.errors import DataError
+from tfcli.text.lines import open_binary, reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tfcli.recipe.schema import Corpus, Recipe
+
+SIDES = ("src", "tgt", "tsv")
+CHUNK_BYTES = 1 << 20
+TIMEOUT_SECONDS = 60.0  # without a byte; the whole may take as long as it takes
+REPORT_SECONDS = 5.0
+# How a file starts says how it is compressed; neither is the start of UTF-8 text.
+MAGIC = {b"\x1f\x8b": ".gz", b"\xfd7zXZ\x00": ".xz"}
+
+
+@dataclass(frozen=True)
+class CorpusFiles:
+    """The files of a corpus, where they are: `src` and `tgt`, or `tsv`."""
+
+    src: Path | None
+    tgt: Path | None
+    tsv: Path | None
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One file that a recipe names; `key` is the recipe key that names it."""
+
+    key: str
+    path: str
+    url: str | None
+    sha256: str | None
+
+
+def data_roots(recipe: Recipe, recipe_dir: Path, override: Path | None) -> list[Path]:
+    """Return the folders that relative data paths start from, the first that holds a file winning.
+
+    `override` (`--data-root`) comes first, then the folder that TFCLI_DATA names, then the recipe's `data.root`,
+    relative to `recipe_dir`.
+    """
+    roots = [override] if override is not None else []
+    named = os.environ.get("TFCLI_DATA")
+    if named:
+        roots.append(Path(named))
+    return [*roots, recipe_dir / Path(recipe.data.root).expanduser()]
+
+
+def locate(corpus: Corpus, roots: list[Path], key: str, report: Callable[[str], None]) -> CorpusFiles:
+    """Return where a corpus lies, having fetched what is not there and verified what has a checksum.
+
+    `key` is the corpus's place in the recipe, as in `data.train[0]`; `report` is told of downloads.
+
+    Raises: DataError when a file is missing, cannot be fetched, or is not what its checksum says.
+    """
+    found: dict[str, Path | None] = dict.fromkeys(SIDES)
+    for side in SIDES:
+        path = getattr(corpus, side)
+        if path is not None:
+            url, sha256 = getattr(corpus, f"{side}_url"), getattr(corpus, f"{side}_sha256")
+            found[side] = _locate_file(_Wanted(f"{key}.{side}", path, url, sha256), roots, report)
+    return CorpusFiles(**found)
+
+
+def sha256_of_content(path: Path) -> str:
+    """Return the SHA-256 of a file's uncompressed content, in hexadecimal.
+
+    Raises: DataError when it cannot be read.
+    """
+    with reading(path), open_binary(path) as stream:
+        digest = hashlib.sha256()
+        while chunk := stream.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _locate_file(wanted: _Wanted, roots: list[Path], report: Callable[[str], None]) -> Path:
+    candidates = list(dict.fromkeys(root / Path(wanted.path).expanduser() for root in roots))
+    for candidate in candidates:
+        if candidate.is_file():
+            _verify(
+                candidate,
+                str(candidate),
+                wanted,
+                "delete it to have it fetched again" if wanted.url else "replace it",
+            )
+            return candidate
+    if wanted.url is not None:
+        return _fetch(wanted, wanted.url, candidates[0], report)
+    raise DataError(
+        f"{wanted.key}: no file {wanted.path}; looked for {', '.join(str(path) for path in candidates)}",
+        "put it there, name its folder with --data-root or TFCLI_DATA, or say where to fetch it from "
+        f"with {wanted.key}_url",
+    )
+
+
+def _verify(path: Path, name: str, wanted: _Wanted, remedy: str) -> None:
+    if wanted.sha256 is None:
+        return
+    actual = sha256_of_content(path)
+    if actual != wanted.sha256:
+        raise DataError(
+            f"{wanted.key}: {name} is not the file that the recipe means: the SHA-256 of its uncompressed content "
+            f"is {actual}, expected {wanted.sha256}",
+            f"{remedy}, or correct {wanted.key}_sha256",
+        )
+
+
+def _fetch(wanted: _Wanted, url: str, target: Path, report: Callable[[str], None]) -> Path:
+    by_hand = f"fetch it by hand and save it as {target}"
+    if not url.lower().startswith(("http://", "https://")):
+        raise DataError(f"{wanted.key}_url: expected an http or https address, got {url}", by_hand)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _beside(target) as raw, _beside(target) as packed:
+            _download(url, raw, report)
+            _repack(raw, packed, target.suffix)
+            _verify(packed, f"what came from {url}", wanted, "look for another address")
+            packed.replace(target)
+    except _NETWORK_ERRORS as error:
+        raise DataError(f"{wanted.key}: cannot fetch {url}: {_reason(error)}", by_hand) from None
+    except (EOFError, lzma.LZMAError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{wanted.key}: {url} sent a damaged compressed file ({error})", by_hand) from None
+    except OSError as error:
+        raise DataError(
+            f"{wanted.key}: cannot write {target}: {error.strerror or error}",
+            "check the permissions and the space, or choose another folder with --data-root",
+        ) from None
+    report(f"saved {target}")
+    return target
+
+
+class _TruncatedError(Exception):
+    """A body shorter than the server announced."""
+
+
+_NETWORK_ERRORS = (
+    http.client.HTTPException,
+    urllib.error.URLError,  # HTTPError, too
+    ConnectionError,
+    TimeoutError,
+    ValueError,  # an address that urllib cannot make sense of
+    _TruncatedError,
+)
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Give a name in the folder of `target` for a file that is gone when the block ends, unless it was renamed."""
+    path = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _download(url: str, path: Path, report: Callable[[str], None]) -> None:
+    report(f"fetching {url}")
+    request = urllib.request.Request(url, headers={"User-Agent": f"tfcli/{__version__}"})  # noqa: S310  # http(s) only
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response, path.open("xb") as out:  # noqa: S310
+        announced = response.headers.get("Content-Length")
+        total = int(announced) if announced is not None and announced.isdigit() else None
+        done, next_report_time = 0, time.monotonic() + REPORT_SECONDS
+        while chunk := response.read(CHUNK_BYTES):
+            out.write(chunk)
+            done += len(chunk)
+            if time.monotonic() >= next_report_time:
+                report(f"fetching {url}: {_megabytes(done)}{f' of {_megabytes(total)}' if total else ''}")
+                next_report_time = time.monotonic() + REPORT_SECONDS
+    # http.client says nothing when a connection closes early, as long as it is read in pieces
+    if total is not None and done != total:
+        raise _TruncatedError(f"the connection closed after {done:,} of {total:,} bytes")
+
+
+def _repack(raw: Path, packed: Path, suffix: str) -> None:
+    """Write the content of `raw` to `packed`, compressed as `suffix` says; read all of it in any case.
+
+    What is published plain may be kept compressed and the other way round: the checksum is the content's.
+    """
+    with raw.open("rb") as stream:
+        start = stream.read(max(map(len, MAGIC)))
+    came = next((kind for magic, kind in MAGIC.items() if start.startswith(magic)), "")
+    if came == (suffix if suffix in MAGIC.values() else ""):
+        with _uncompressed(raw, came) as source:  # shows a damaged file that came without its length
+            while source.read(CHUNK_BYTES):
+                pass
+        raw.replace(packed)
+    else:
+        with _uncompressed(raw, came) as source, packed.open("xb") as out, _compressing(out, suffix) as sink:
+            shutil.copyfileobj(source, sink, CHUNK_BYTES)
+    with packed.open("rb") as whole:
+        os.fsync(whole.fileno())
+
+
+def _uncompressed(path: Path, kind: str) -> BinaryIO:
+    if kind == ".gz":
+        return cast("BinaryIO", gzip.open(path))
+    return cast("BinaryIO", lzma.open(path)) if kind == ".xz" else path.open("rb")
+
+
+@contextmanager
+def _compressing(out: BinaryIO, suffix: str) -> Iterator[BinaryIO]:
+    if suffix == ".gz":
+        # no name and no time of day in it: the same content makes the same file
+        with gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as sink:
+            yield cast("BinaryIO", sink)
+    elif suffix == ".xz":
+        with lzma.open(out, "wb") as packer:
+            yield cast("BinaryIO", packer)
+    else:
+        yield out
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()  # it holds the connection
+        return f"the server answers {error.code} {error.reason}"
+    if isinstance(error, urllib.error.URLError):
+        return str(getattr(error.reason, "strerror", None) or error.reason)
+    if isinstance(error, TimeoutError):
+        return f"nothing came for {TIMEOUT_SECONDS:.0f} seconds"
+    return str(error)
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.1f} MB"

@@ -1,0 +1,188 @@
+"""Checkpoints: everything that exact resuming needs, written so that no crash leaves a bad one behind.
+
+    checkpoints/step-00000500/
+        model.safetensors       weights
+        optimizer.safetensors   AdamW's moments
+        rng.safetensors         states of torch's random number generators
+        state.json              TrainingState and the recipe's settings
+        manifest.json           sha256 of each file above; written last
+
+A checkpoint is written under another name, synced to disk and renamed. Reading verifies the manifest; a damaged
+newest checkpoint is named and the one before it used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import save_file
+
+from tfcli.errors import CheckpointError
+from tfcli.model.folder import load_weights, model_tensors, read_tensors
+from tfcli.training.optimizer import optimizer_tensors, restore_optimizer
+from tfcli.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+_NAME = re.compile(r"^step-(\d{8,})$")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was found whole."""
+
+    folder: Path
+    state: TrainingState
+    settings: dict[str, Any]
+
+
+def checkpoint_folders(root: Path) -> list[Path]:
+    """Return the checkpoints in `root` by their names alone, oldest first."""
+    if not root.is_dir():
+        return []
+    found = [(int(match[1]), path) for path in root.iterdir() if (match := _NAME.match(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def save_checkpoint(
+    root: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: TrainingState,
+    settings: dict[str, Any],
+) -> Path:
+    """Write the checkpoint of `state.step` into `root` and return its folder.
+
+    Raises: CheckpointError when it cannot be written; earlier checkpoints are untouched.
+    """
+    folder = root / f"step-{state.step:08d}"
+    beside = root / f".{folder.name}.new"
+    try:
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        save_file(_for_disk(model_tensors(model)), beside / "model.safetensors")
+        save_file(_for_disk(optimizer_tensors(model, optimizer)), beside / "optimizer.safetensors")
+        save_file(_random_states(), beside / "rng.safetensors")
+        _write_json(beside / "state.json", {"state": state.to_dict(), "settings": settings})
+        _write_json(beside / "manifest.json", {path.name: _sha256(path) for path in sorted(beside.iterdir())})
+        for path in (*beside.iterdir(), beside):
+            _sync(path)
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
+        _sync(root)
+    except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise CheckpointError(
+            f"{folder}: cannot be written: {error.strerror or error}",
+            "free some space or mend the folder, then run again: it resumes from the last good checkpoint",
+        ) from error
+    return folder
+
+
+def newest_checkpoint(root: Path, warn: Callable[[str], None]) -> Checkpoint | None:
+    """Return the newest checkpoint that is whole, or None when there is no checkpoint at all.
+
+    Damaged ones are named through `warn`.
+
+    Raises: CheckpointError when there are checkpoints and all are damaged.
+    """
+    folders = checkpoint_folders(root)
+    for folder in reversed(folders):
+        try:
+            return read_checkpoint(folder)
+        except CheckpointError as error:
+            warn(f"{error.message}; trying the checkpoint before it")
+    if folders:
+        raise CheckpointError(
+            f"{root}: all {len(folders)} checkpoints are damaged", "use --fresh to start over"
+        )
+    return None
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Verify a checkpoint's files and read its state.
+
+    Raises: CheckpointError when anything is missing, differs from the manifest or cannot be understood.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        for name, expected in manifest.items():
+            if _sha256(folder / name) != expected:
+                raise CheckpointError(f"{folder / name}: damaged (its checksum differs)")
+        values = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return Checkpoint(folder, TrainingState.from_dict(values["state"]), values["settings"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder}: damaged ({error})") from error
+
+
+def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put weights, optimizer and random number generators back as they were.
+
+    Raises: CheckpointError when they do not fit.
+    """
+    weights = checkpoint.folder / "model.safetensors"
+    load_weights(model, read_tensors(weights), str(weights))
+    moments = read_tensors(checkpoint.folder / "optimizer.safetensors")
+    restore_optimizer(model, optimizer, moments, checkpoint.state.updates)
+    states = read_tensors(checkpoint.folder / "rng.safetensors")
+    torch.set_rng_state(states["cpu"])
+    for i in range(torch.cuda.device_count()):
+        if f"cuda.{i}" in states:
+            torch.cuda.set_rng_state(states[f"cuda.{i}"], i)
+
+
+def drop_old_checkpoints(root: Path, keep: int) -> None:
+    """Delete all but the newest `keep` checkpoints."""
+    for folder in checkpoint_folders(root)[:-keep]:
+        shutil.rmtree(folder)
+
+
+def average_weights(folders: list[Path]) -> dict[str, Tensor]:
+    """Return the mean of the weights of several checkpoints, summed in fp64.
+
+    Source: "Attention Is All You Need", section 6.1.
+    """
+    total: dict[str, Tensor] = {}
+    for folder in folders:
+        for name, tensor in read_tensors(folder / "model.safetensors").items():
+            total[name] = total.get(name, torch.zeros(())) + tensor.double()
+    return {name: (tensor / len(folders)).float() for name, tensor in total.items()}
+
+
+def _for_disk(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+
+
+def _random_states() -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states |= {f"cuda.{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    return states
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,270 @@
+"""The training loop: steps, log lines, validations, checkpoints, and the averaged model at the end.
+
+1. Resume from the newest checkpoint, if there is one.
+2. Take a group of batches, update the weights, now and then log, validate, save.
+3. When the steps are used up, or validation no longer improves, average the last checkpoints, and keep the
+   average if it translates better.
+
+The state after a step is a function of the recipe and the data alone: stopping and resuming changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import torch
+
+from tfcli.corpus.batches import TrainingBatches
+from tfcli.errors import TrainingError
+from tfcli.model.folder import load_weights, save_model_folder
+from tfcli.model.transformer import Transformer
+from tfcli.training.checkpoint import (
+    average_weights,
+    checkpoint_folders,
+    drop_old_checkpoints,
+    newest_checkpoint,
+    restore,
+    save_checkpoint,
+)
+from tfcli.training.optimizer import make_optimizer
+from tfcli.training.provenance import model_card, model_info
+from tfcli.training.record import Record
+from tfcli.training.schedule import learning_rate
+from tfcli.training.settings import refuse_changed_settings, settings_of
+from tfcli.training.state import LogWindow, TrainingState
+from tfcli.training.step import Learner, StepResult, corpus_nll, train_step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tfcli.corpus.prepare import Prepared
+    from tfcli.model.config import ModelConfig
+    from tfcli.model.precision import Precision
+    from tfcli.recipe.schema import Recipe
+
+MAX_SKIPPED_IN_A_ROW = 10
+
+
+class Reporter(Protocol):
+    """Whoever shows how training goes."""
+
+    def note(self, message: str) -> None:
+        """Take a remark."""
+
+    def warn(self, message: str) -> None:
+        """Take a warning."""
+
+    def progress(self, state: TrainingState, result: StepResult) -> None:
+        """Take the result of a step."""
+
+    def row(self, kind: Literal["train", "valid"], step: int, values: dict[str, float]) -> None:
+        """Take a line of the log."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be trained, on what, and where it goes."""
+
+    recipe: Recipe
+    run_dir: Path
+    config: ModelConfig
+    prepared: Prepared
+    device: torch.device
+    precision: Precision
+    validate: Callable[[Transformer], float]  # BLEU of real translations of the validation set
+    reporter: Reporter
+    stop_asked: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended."""
+
+    reason: Literal["finished", "already finished", "stopped"]
+    step: int
+    best_step: int
+    best_bleu: float | None
+
+
+def make_learner(run: Run) -> Learner:
+    """Seed the random numbers, then build the network and its optimizer."""
+    torch.manual_seed(run.recipe.seed)
+    model = Transformer(run.config).to(run.device)
+    model.train()
+    training = run.recipe.training
+    return Learner(
+        model=model,
+        forward=torch.compile(model, dynamic=True) if training.compile else model,
+        optimizer=make_optimizer(model, training),
+        device=run.device,
+        precision=run.precision,
+        label_smoothing=training.label_smoothing,
+        clip_norm=training.clip_norm,
+    )
+
+
+def fit(run: Run) -> Outcome:
+    """Train to the end of the recipe, or until `stop_asked`; start anew or resume.
+
+    Raises: RecipeError when the run was started with other settings, CheckpointError when nothing can be read or
+    written, TrainingError when updates stay non-finite.
+    """
+    training = run.recipe.training
+    learner = make_learner(run)
+    state = _resume(run, learner)
+    if _is_finished(run, state):
+        return Outcome("already finished", state.step, state.best_step, state.best_bleu)
+    record = Record(run.run_dir, state.step)
+    batches = TrainingBatches(run.prepared.train, training.batch_tokens, run.recipe.seed, state.position)
+    stopped = False
+    try:
+        while not stopped and not _is_over(run, state):
+            start_time = time.perf_counter()
+            group = [batches.next_batch() for _ in range(training.accumulation_steps)]
+            result = train_step(learner, group, learning_rate(training, state.step + 1))
+            state.elapsed_seconds += time.perf_counter() - start_time
+            state.position = batches.position
+            _account(run, state, result)
+            last = state.step >= training.max_steps
+            if last or state.step % training.log_every == 0:
+                _log(run, state, record)
+            if last or state.step % training.validate_every == 0:
+                _validate(run, learner, state, record)
+            stopped = run.stop_asked() and not last
+            if stopped or _is_over(run, state) or state.step % training.checkpoint_every == 0:
+                _save(run, learner, state)
+        if stopped:
+            return Outcome("stopped", state.step, state.best_step, state.best_bleu)
+        _try_average(run, state, record)
+    finally:
+        record.close()
+    return Outcome("finished", state.step, state.best_step, state.best_bleu)
+
+
+def _resume(run: Run, learner: Learner) -> TrainingState:
+    checkpoint = newest_checkpoint(run.run_dir / "checkpoints", run.reporter.warn)
+    if checkpoint is None:
+        return TrainingState()
+    changes = refuse_changed_settings(checkpoint.settings, settings_of(run.recipe), str(run.run_dir))
+    for change in changes:
+        run.reporter.note(f"changed since the run was started: {change}")
+    restore(checkpoint, learner.model, learner.optimizer)
+    run.reporter.note(f"resuming from {checkpoint.folder}")
+    return checkpoint.state
+
+
+def _is_over(run: Run, state: TrainingState) -> bool:
+    patience = run.recipe.training.patience
+    tired = patience is not None and state.validations_since_best >= patience
+    return tired or state.step >= run.recipe.training.max_steps
+
+
+def _is_finished(run: Run, state: TrainingState) -> bool:
+    """Tell whether the end, averaging included, was reached at this very step before."""
+    path = run.run_dir / "finished.json"
+    if not path.is_file() or not _is_over(run, state):
+        return False
+    end = json.loads(path.read_text(encoding="utf-8"))
+    if end["step"] != state.step:
+        return False
+    state.best_step, state.best_bleu = end["best_step"], end["best_bleu"]
+    return True
+
+
+def _account(run: Run, state: TrainingState, result: StepResult) -> None:
+    state.step += 1
+    if result.updated:
+        state.updates += 1
+        state.tokens += result.tokens
+        state.skipped_in_a_row = 0
+        window = state.window
+        window.loss += result.loss
+        window.nll += result.nll
+        window.tokens += result.tokens
+        window.gradient_norm += result.gradient_norm
+        window.steps += 1
+        run.reporter.progress(state, result)
+        return
+    state.skipped_in_a_row += 1
+    run.reporter.warn(f"step {state.step}: loss or gradient is not finite; the update was skipped")
+    if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+        raise TrainingError(
+            f"{MAX_SKIPPED_IN_A_ROW} updates in a row were not finite, the last at step {state.step}",
+            "lower training.learning_rate or lengthen training.warmup_steps, and start over with --fresh",
+        )
+
+
+def _log(run: Run, state: TrainingState, record: Record) -> None:
+    window = state.window
+    if window.tokens:
+        nll = window.nll / window.tokens
+        values = {
+            "loss": window.loss / window.tokens,
+            "perplexity": math.exp(min(nll, 100.0)),
+            "gradient_norm": window.gradient_norm / window.steps,
+            "learning_rate": learning_rate(run.recipe.training, state.step),
+            "tokens": state.tokens,
+            "elapsed_seconds": round(state.elapsed_seconds, 3),
+        }
+        record.add("train", state.step, values)
+        run.reporter.row("train", state.step, values)
+    state.window = LogWindow()
+
+
+def _validate(run: Run, learner: Learner, state: TrainingState, record: Record) -> None:
+    """Score the weights as they are and keep them as `best/` if none scored higher."""
+    nll = corpus_nll(learner, run.prepared.valid, run.recipe.training.batch_tokens)
+    bleu = _translate_and_score(run, learner.model)
+    values = {"loss": nll, "perplexity": math.exp(min(nll, 100.0)), "bleu": bleu}
+    record.add("valid", state.step, values)
+    run.reporter.row("valid", state.step, values)
+    if state.best_bleu is None or bleu > state.best_bleu:
+        state.best_bleu, state.best_step, state.validations_since_best = bleu, state.step, 0
+        _keep_best(run, learner.model, state, averaged=0)
+    else:
+        state.validations_since_best += 1
+
+
+def _translate_and_score(run: Run, model: Transformer) -> float:
+    model.eval()
+    try:
+        return run.validate(model)
+    finally:
+        model.train()
+
+
+def _keep_best(run: Run, model: Transformer, state: TrainingState, averaged: int) -> None:
+    info = model_info(run.recipe, state.best_step, state.best_bleu, averaged)
+    card = model_card(run.recipe, info, run.run_dir)
+    save_model_folder(run.run_dir / "best", model, run.prepared.tokenizer, info, card)
+
+
+def _save(run: Run, learner: Learner, state: TrainingState) -> None:
+    root = run.run_dir / "checkpoints"
+    save_checkpoint(root, learner.model, learner.optimizer, state, settings_of(run.recipe))
+    drop_old_checkpoints(root, run.recipe.training.keep_checkpoints)
+
+
+def _try_average(run: Run, state: TrainingState, record: Record) -> None:
+    """Average the kept checkpoints; if that translates validation better than the best of them, it is best/."""
+    folders = checkpoint_folders(run.run_dir / "checkpoints")
+    if run.recipe.training.average_checkpoints and len(folders) > 1:
+        model = Transformer(run.config).to(run.device)
+        load_weights(model, average_weights(folders), "the average of the checkpoints")
+        bleu = _translate_and_score(run, model)
+        record.add("average", state.step, {"checkpoints": len(folders), "bleu": bleu})
+        better = state.best_bleu is None or bleu > state.best_bleu
+        run.reporter.note(
+            f"average of the last {len(folders)} checkpoints: BLEU {bleu:.2f} on validation, best single one "
+            f"{state.best_bleu or 0.0:.2f}: {'the average' if better else 'the single one'} is kept"
+        )
+        if better:
+            state.best_bleu, state.best_step = bleu, state.step
+            _keep_best(run, model, state, averaged=len(folders))
+    end = {"step": state.step, "best_step": state.best_step, "best_bleu": state.best_bleu}
+    (run.run_dir / "finished.json").write_text(json.dumps(end) + "\n", encoding="utf-8")

@@ -1,0 +1,97 @@
+"""Where a model comes from: the environment of its run, and the card that travels with it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from tfcli import __version__
+
+if TYPE_CHECKING:
+    from tfcli.model.precision import Precision
+    from tfcli.recipe.schema import Recipe
+
+_PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pydantic")
+
+
+def environment(
+    command: list[str], cpu: str, device: torch.device, precision: Precision, digests: dict[str, str]
+) -> dict[str, Any]:
+    """Return what it takes to judge or repeat a run: command, versions, commit, hardware, data checksums."""
+    return {
+        "command": command,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "tfcli_version": __version__,
+        "commit": source_commit(),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "cpu": cpu,
+        "cpus": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "precision": precision,
+        "data": digests,
+    }
+
+
+def source_commit() -> str | None:
+    """Return the commit of the checkout that tfcli runs from, marked when files differ; None outside a checkout."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip()
+
+
+def model_info(recipe: Recipe, step: int, bleu: float | None, averaged: int) -> dict[str, Any]:
+    """Return what stands in a model folder's config.json beside the network's sizes."""
+    return {
+        "name": recipe.name,
+        "task": recipe.task,
+        "src_lang": recipe.data.src_lang,
+        "tgt_lang": recipe.data.tgt_lang,
+        "max_source_pieces": recipe.decoding.max_source_pieces or recipe.data.max_pieces,
+        "decoding": recipe.decoding.model_dump(mode="json"),
+        "trained": {"step": step, "averaged_checkpoints": averaged, "validation_bleu": bleu},
+        "tfcli_version": __version__,
+        "commit": source_commit(),
+    }
+
+
+def model_card(recipe: Recipe, info: dict[str, Any], run_dir: Path) -> str:
+    """Return the README of a model folder."""
+    trained = info["trained"]
+    languages = f"{info['src_lang'] or 'source'} to {info['tgt_lang'] or 'target'}"
+    averaged = trained["averaged_checkpoints"]
+    weights = f"average of the last {averaged} checkpoints" if averaged else "one checkpoint"
+    lowercase = ", lowercase" if recipe.scoring.lowercase else ""
+    return f"""# {recipe.name}
+
+A Transformer that translates {languages}, trained with tfcli {__version__} (commit {info["commit"] or "unknown"}).
+
+- Network: {recipe.model.n_encoder_layers}+{recipe.model.n_decoder_layers} layers, width {recipe.model.d_model},
+  feed-forward {recipe.model.d_ff}, {recipe.model.n_heads} heads
+- Weights: {weights}, step {trained["step"]} of {recipe.training.max_steps}
+- Validation BLEU (tokenize {recipe.scoring.tokenize}{lowercase}): {trained["validation_bleu"]:.2f}
+- Test scores, settings, data checksums: `scores.json`, `recipe.yaml`, `environment.json` in the run folder
+  `{run_dir.name}`
+
+    tfcli translate FOLDER < source.txt > target.txt
+"""

@@ -1,0 +1,63 @@
+"""Which settings of a run may change when it resumes, and which would make it another run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tfcli.errors import RecipeError
+
+if TYPE_CHECKING:
+    from tfcli.recipe.schema import Recipe
+
+# Changing these leaves every update of the weights as it would have been.
+_HARMLESS_SECTIONS = ("name", "decoding", "scoring", "expected")
+_HARMLESS_KEYS = frozenset(
+    {"data.root", "data.tests", "data.src_lang", "data.tgt_lang"}
+    | {
+        f"training.{key}"
+        for key in (
+            "max_steps",
+            "validate_every",
+            "checkpoint_every",
+            "keep_checkpoints",
+            "average_checkpoints",
+            "patience",
+            "log_every",
+        )
+    }
+)
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe's keys, `section.key`, with their values as JSON has them."""
+    flat: dict[str, Any] = {}
+    for name, value in recipe.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{key}": inner for key, inner in value.items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def refuse_changed_settings(before: dict[str, Any], now: dict[str, Any], run_dir: str) -> list[str]:
+    """Return the harmless changes, one line each.
+
+    Raises: RecipeError listing every change that would make the resumed run another one.
+    """
+    harmless: list[str] = []
+    harmful: list[str] = []
+    fixed_length = now.get("training.schedule") == "cosine"  # its course depends on max_steps
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) == now.get(key):
+            continue
+        line = f"{key}: {before.get(key)!r} -> {now.get(key)!r}"
+        is_harmless = key in _HARMLESS_KEYS or key.partition(".")[0] in _HARMLESS_SECTIONS
+        if key == "training.max_steps" and fixed_length:
+            is_harmless = False
+        (harmless if is_harmless else harmful).append(line)
+    if harmful:
+        raise RecipeError(
+            "\n".join([f"{run_dir}: the run was started with other settings", *harmful]),
+            "put them back to resume, use --fresh to start over, or another --out",
+        )
+    return harmless

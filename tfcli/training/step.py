@@ -1,0 +1,100 @@
+"""One update of the weights from one group of batches, and the loss of a corpus without an update."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tfcli.corpus.batches import Batch, fixed_batches
+from tfcli.model.precision import Precision, autocast
+from tfcli.training.loss import smoothed_cross_entropy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tfcli.corpus.shards import ParallelIds
+    from tfcli.model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The network with all that a step needs beside it; `forward` is the network, compiled or not."""
+
+    model: Transformer
+    forward: Callable[[Tensor, Tensor], Tensor]
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    precision: Precision
+    label_smoothing: float
+    clip_norm: float | None
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step saw; losses are sums over `tokens`, in nats."""
+
+    loss: float
+    nll: float
+    tokens: int
+    gradient_norm: float
+    updated: bool
+
+
+def batch_loss(learner: Learner, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
+    """Return the smoothed loss and the plain negative log-likelihood of a batch, both summed over its tokens."""
+    gold = torch.from_numpy(batch.tgt_out).view(-1)
+    real = torch.from_numpy(
+        np.flatnonzero(batch.tgt_out)
+    )  # pad_id is 0: padding is never projected or scored
+    src = torch.from_numpy(batch.src).to(learner.device, non_blocking=True)
+    tgt_in = torch.from_numpy(batch.tgt_in).to(learner.device, non_blocking=True)
+    with autocast(learner.device, learner.precision):
+        states = learner.forward(src, tgt_in)  # (B, T, D)
+    if learner.precision == "bf16":
+        states = states.to(torch.bfloat16)
+    chosen = states.flatten(0, 1).index_select(0, real.to(learner.device))  # (N, D)
+    gold = gold[real].to(learner.device)
+    return smoothed_cross_entropy(chosen, learner.model.output.weight, gold, smoothing)
+
+
+def train_step(learner: Learner, group: list[Batch], rate: float) -> StepResult:
+    """Update the weights once from the whole group.
+
+    The gradient is that of the loss summed over the group's tokens, divided by their number: how the group is
+    cut into batches makes no difference. A gradient that is not finite changes nothing.
+    """
+    tokens = sum(batch.n_tokens for batch in group)
+    loss_sum = torch.zeros((), device=learner.device)
+    nll_sum = torch.zeros((), device=learner.device)
+    for batch in group:
+        loss, nll = batch_loss(learner, batch, learner.label_smoothing)
+        (loss / tokens).backward()  # type: ignore[no-untyped-call]
+        loss_sum += loss.detach()
+        nll_sum += nll
+    limit = learner.clip_norm if learner.clip_norm is not None else float("inf")
+    norm = float(nn.utils.clip_grad_norm_(learner.model.parameters(), limit, foreach=True))
+    updated = bool(np.isfinite(norm)) and bool(torch.isfinite(loss_sum))
+    if updated:
+        for parameters in learner.optimizer.param_groups:
+            parameters["lr"] = rate
+        learner.optimizer.step()
+    learner.optimizer.zero_grad(set_to_none=True)
+    return StepResult(float(loss_sum), float(nll_sum), tokens, norm, updated)
+
+
+def corpus_nll(learner: Learner, ds: ParallelIds, batch_tokens: int) -> float:
+    """Return the negative log-likelihood of a corpus, in nats a target token, without label smoothing."""
+    was_training = learner.model.training
+    learner.model.eval()
+    total, tokens = 0.0, 0
+    with torch.no_grad():
+        for batch in fixed_batches(ds, batch_tokens):
+            _, nll = batch_loss(learner, batch, 0.0)
+            total += float(nll)
+            tokens += batch.n_tokens
+    learner.model.train(was_training)
+    return total / tokens
