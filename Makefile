@@ -47,7 +47,7 @@ format: $(READY)  ## format the code and repair what the linter can
 
 clean:  ## remove .venv, caches and build leftovers; runs/ stays
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find tfcli tests data benchmarks -type d -name __pycache__ -prune -exec rm -rf {} +
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Some distributions ship Python with pip but without ensurepip: there, pip is put into .venv from outside.
 # The build's own tools are constrained through the environment: pip before 25.3 heeds PIP_CONSTRAINT there, later

@@ -252,7 +252,7 @@ class Grammar:
         """Somebody does something at a place, or something stands there."""
         verb = self.dice.pick([*lx.RESTING, lx.STAND])
         if verb is lx.STAND:
-            thing = self.phrase(self.dice.pick(nouns("furniture vessel repair plant")), DEFINITE)
+            thing = self.phrase(self.dice.pick(nouns("furniture vessel load")), DEFINITE)
             clause = Clause(thing, verb, self.dice.weighted({"present": 70, "past": 30}))
             return replace(clause, place=self.location(verb, thing))
         clause = self.frame(verb)

@@ -20,8 +20,11 @@ from tfcli.commands.console import (
     verbosity,
     with_verbosity,
 )
+from tfcli.commands.eval import evaluate
 from tfcli.commands.info import info
 from tfcli.commands.tokenize import tokenize
+from tfcli.commands.train import train
+from tfcli.commands.translate import translate
 from tfcli.errors import TfcliError
 
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
@@ -46,6 +49,9 @@ app = typer.Typer(
 )
 
 app.command("tokenize")(with_verbosity(tokenize))
+app.command("train")(with_verbosity(train))
+app.command("translate")(with_verbosity(translate))
+app.command("eval")(with_verbosity(evaluate))
 app.command("info")(with_verbosity(info))
 
 

@@ -1,5 +1,6 @@
 """The verb `eval`: what a run's translations of its test sets, or translations in a file, are worth."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,7 @@ from tfcli.commands.console import print_json, print_table, print_text, progress
 from tfcli.errors import CheckpointError, RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from tfcli.decoding.translator import Translator
     from tfcli.recipe.schema import Recipe, ScoringSection
@@ -22,7 +23,7 @@ FILES_PANEL = "Scoring files"
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="The run folder whose test sets are translated.")
+        Path | None, typer.Argument(metavar="RUN", help="The run folder whose test sets are translated.")
     ] = None,
     tests: Annotated[
         list[str] | None,
@@ -38,10 +39,10 @@ def evaluate(
     ] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="auto, cpu, cuda, cuda:1 or mps.  [default: auto]", rich_help_panel=RUN_PANEL),
+        typer.Option(help="auto, cpu, cuda, cuda:1 or mps.  \\[default: auto]", rich_help_panel=RUN_PANEL),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="auto, fp32 or bf16.  [default: auto]", rich_help_panel=RUN_PANEL)
+        str | None, typer.Option(help="auto, fp32 or bf16.  \\[default: auto]", rich_help_panel=RUN_PANEL)
     ] = None,
     data_root: Annotated[
         Path | None,
@@ -53,7 +54,7 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for NAME.hyp and scores.json.  [default: RUN/eval, and RUN for scores.json]",
+            help="Folder for NAME.hyp and scores.json.  \\[default: RUN/eval, and RUN for scores.json]",
             rich_help_panel=RUN_PANEL,
         ),
     ] = None,
@@ -74,14 +75,16 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="sacreBLEU's tokenizer for BLEU: 13a, intl, zh, char, none, ...  [default: 13a]",
+            help="sacreBLEU's tokenizer for BLEU: 13a, intl, zh, char, none, ...  \\[default: 13a]",
             rich_help_panel=FILES_PANEL,
         ),
     ] = None,
     lowercase: Annotated[
         bool, typer.Option("--lowercase", help="Ignore case.", rich_help_panel=FILES_PANEL)
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of tables.", rich_help_panel="Output")
+    ] = False,
 ) -> None:
     """Score a run on its recipe's test sets, or a file of translations, with BLEU, chrF and TER.
 
@@ -94,17 +97,19 @@ def evaluate(
     of_files = {"--hyp": hyp, "--ref": refs, "--tokenize": tokenize, "--lowercase": lowercase or None}
     _refuse_contradictions(run, of_runs, of_files)
     recipe: Recipe | None = None
-    if run is None:
-        assert hyp is not None
-        assert refs is not None
-        results = [_score_files(hyp, refs, _scoring(tokenize, lowercase=lowercase))]
-    else:
+    if run is not None:
         recipe = _recipe_of(run)
         sets = _sets(recipe, run, tests or [], data_root)
-        translator = _load(
-            run, device=device or "auto", precision=precision or "auto", beam_size=beam_size
-        )
+        translator = _load(run, device=device or "auto", precision=precision or "auto", beam_size=beam_size)
         results = evaluate_run(run, out, sets, recipe.scoring, translator)
+    elif hyp is not None and refs is not None:
+        results = [_score_files(hyp, refs, _scoring(tokenize, lowercase=lowercase))]
+    else:
+        alone = [name for name in ("--hyp", "--ref") if of_files[name] is not None]
+        raise RecipeError(
+            f"expected a RUN, or --hyp and --ref together, got {alone[0] if alone else 'none of them'}",
+            "`tfcli eval RUN` scores a run, `tfcli eval --hyp FILE --ref FILE` scores files",
+        )
     if as_json:
         from tfcli.scoring.evaluation import as_json as results_as_json
 
@@ -122,12 +127,8 @@ def _refuse_contradictions(run: Path | None, of_runs: dict[str, Any], of_files: 
             f"leave RUN out; `tfcli eval {run}` keeps its translations in {run}/eval, to be scored as files",
         )
     if run is None and runs_given:
-        raise RecipeError(f"{', '.join(runs_given)}: only a run has use for it", "give a RUN to translate with")
-    if run is None and (of_files["--hyp"] is None or of_files["--ref"] is None):
         raise RecipeError(
-            "expected a RUN, or --hyp and --ref together"
-            + (f", got {' and '.join(files_given)} alone" if files_given else ""),
-            "`tfcli eval RUN` scores a run, `tfcli eval --hyp FILE --ref FILE` scores files",
+            f"{', '.join(runs_given)}: only a run has use for it", "give a RUN to translate with"
         )
 
 
@@ -180,7 +181,8 @@ def _recipe_of(run: Path) -> "Recipe":
     from tfcli.recipe.loader import load_recipe
 
     if not run.is_dir():
-        raise CheckpointError(f"{run}: no such folder", "give the run folder that `tfcli train` wrote")
+        what = "not a folder" if run.exists() else "no such folder"
+        raise CheckpointError(f"{run}: {what}", "give the run folder that `tfcli train` wrote")
     if not (run / "recipe.yaml").is_file():
         raise CheckpointError(
             f"{run}: not a run folder: it has no recipe.yaml, which names the test sets",
@@ -189,9 +191,7 @@ def _recipe_of(run: Path) -> "Recipe":
     return load_recipe(run / "recipe.yaml")
 
 
-def _sets(
-    recipe: "Recipe", run: Path, names: "Sequence[str]", data_root: Path | None
-) -> "list[HeldOutSet]":
+def _sets(recipe: "Recipe", run: Path, names: "Sequence[str]", data_root: Path | None) -> "list[HeldOutSet]":
     from tfcli.scoring.evaluation import read_sets
     from tfcli.scoring.metrics import require_tokenizer
     from tfcli.text.files import data_roots
@@ -203,6 +203,7 @@ def _sets(
 
 
 def _load(run: Path, *, device: str, precision: str, beam_size: int | None) -> "Translator":
+    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as in train: waiting threads must not starve others
     from tfcli.decoding.translator import Translator
 
     return Translator.load(run, device=device, precision=precision, beam_size=beam_size)
@@ -223,7 +224,7 @@ def evaluate_run(
     folder = run / "eval" if out is None else out
     folder.mkdir(parents=True, exist_ok=True)
     weights = find_model_folder(run) / "model.safetensors"
-    model = {"step": translator.info.get("step"), "sha256": sha256_of_content(weights)}
+    model = {**translator.info.get("trained", {}), "sha256": sha256_of_content(weights)}
     decoding = {
         **translator.decoding.model_dump(mode="json"),
         "device": str(translator.device),
@@ -233,9 +234,46 @@ def evaluate_run(
     for held_out in sets:
         with progress(f"translating {held_out.name}", total=len(held_out.src), unit="lines") as bar:
             hypotheses = [found.text for found in translator.translate(held_out.src, bar.advance)]
-        results.append(_score(held_out.name, hypotheses, [held_out.tgt], settings))
         write_translations(folder / f"{held_out.name}.hyp", hypotheses)
+        results.append(_score(held_out.name, hypotheses, [held_out.tgt], settings))
     scores_file = (run if out is None else out) / SCORES_FILE
     write_scores(scores_file, results, model, decoding)
     say(f"translations are in {folder}, scores in {scores_file}")
     return results
+
+
+def _show(results: "Sequence[SetScores]", recipe: "Recipe | None") -> None:
+    print_table(
+        ["set", "lines", *METRIC_NAMES.values()],
+        [
+            [result.name, result.n_lines, *(f"{result.scores[name].score:6.2f}" for name in METRIC_NAMES)]
+            for result in results
+        ],
+    )
+    lines = [""]
+    lines += [f"{result.name}: {result.scores['bleu'].details}" for result in results]
+    lines.append("")
+    for metric, label in METRIC_NAMES.items():
+        signatures = dict.fromkeys(result.scores[metric].signature for result in results)
+        lines += [f"{label:<4}  {signature}" for signature in signatures]
+    print_text("\n".join(lines))
+    if recipe is not None:
+        _show_expected(results, recipe)
+
+
+def _show_expected(results: "Sequence[SetScores]", recipe: "Recipe") -> None:
+    from tfcli.scoring.evaluation import compare
+
+    rows = [
+        [
+            found.name,
+            f"{found.expected:.2f} +- {found.tolerance:g}",
+            f"{found.obtained:.2f}",
+            f"{found.difference:+.2f}",
+            "reproduced" if found.reproduced else "not reproduced",
+        ]
+        for found in compare(results, recipe.expected)
+    ]
+    if rows:
+        print_text("")
+        print_table(["set", "expected BLEU", "obtained", "difference", "verdict"], rows)

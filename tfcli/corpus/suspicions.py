@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Fewer pairs tell nothing about a block: the means below vary by several per cent.
 _FEWEST_PAIRS = 500
-# Mean deviation of the log length ratio over that of shuffled pairs: 1 is chance; aligned text has 0.3 to 0.8.
+# Mean deviation of the log length ratio over that of shuffled pairs: 1 is chance; Multi30k has 0.4, TED talks 0.13.
 _CHANCE = 0.93
 # A corpus whose sentences are all about as long tells nothing either. Unit: deviation of the log length ratio.
 _LEAST_VARIATION = 0.1

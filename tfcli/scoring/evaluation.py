@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from tfcli.errors import DataError, RecipeError
 from tfcli.recipe.complaints import nearest
-from tfcli.scoring.metrics import Score, score
 from tfcli.text.files import locate
 from tfcli.text.pairs import read_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from tfcli.recipe.schema import Recipe
+    from tfcli.recipe.schema import Expectation, Recipe
+    from tfcli.scoring.metrics import Score
 
 SCORES_FILE = "scores.json"
 
@@ -82,7 +82,8 @@ def read_sets(
     if unknown is not None:
         near = nearest(unknown, list(tests))
         raise RecipeError(
-            f"--test {unknown}: the recipe has no such test set" + (f", did you mean {near!r}?" if near else ""),
+            f"--test {unknown}: the recipe has no such test set"
+            + (f", did you mean {near!r}?" if near else ""),
             f"its test sets are: {', '.join(tests)}",
         )
     sets = []
@@ -93,6 +94,20 @@ def read_sets(
             raise DataError(f"data.tests.{name}: {files.tsv or files.src} has no lines", "replace the file")
         sets.append(HeldOutSet(name, [src for src, _ in pairs], [tgt for _, tgt in pairs]))
     return sets
+
+
+def compare(results: Sequence[SetScores], expected: Mapping[str, Expectation]) -> list[Reproduction]:
+    """Put the BLEU of each set beside the one expected of it, where one is."""
+    return [
+        Reproduction(
+            result.name,
+            expected[result.name].bleu,
+            expected[result.name].tolerance,
+            result.scores["bleu"].score,
+        )
+        for result in results
+        if result.name in expected
+    ]
 
 
 def write_translations(path: Path, translations: Sequence[str]) -> None:

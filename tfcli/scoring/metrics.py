@@ -16,8 +16,8 @@ from tfcli.errors import DataError, RecipeError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sacrebleu.metrics import BLEU
     from sacrebleu.metrics.base import Metric
+    from sacrebleu.metrics.bleu import BLEU
 
     from tfcli.recipe.schema import ScoringSection
 
@@ -124,7 +124,8 @@ def tokenization_warning(hypotheses: Sequence[str], settings: ScoringSection) ->
 
 
 def _metric(name: str, settings: ScoringSection) -> Metric:
-    from sacrebleu.metrics import CHRF, TER
+    from sacrebleu.metrics.chrf import CHRF
+    from sacrebleu.metrics.ter import TER
 
     if name == "bleu":
         return _bleu(settings)
@@ -136,7 +137,7 @@ def _metric(name: str, settings: ScoringSection) -> Metric:
 
 
 def _bleu(settings: ScoringSection) -> BLEU:
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     try:
         # force: no log messages about text that looks tokenized; `tokenization_warning` says it our way
@@ -153,8 +154,9 @@ def _bleu(settings: ScoringSection) -> BLEU:
 def _remedy(tokenizer: str) -> str:
     if tokenizer in TOKENIZER_EXTRAS:
         return f"pip install 'sacrebleu[{TOKENIZER_EXTRAS[tokenizer]}]'"
-    from sacrebleu.tokenizers import tokenizer_spm
+    from sacrebleu.tokenizers.tokenizer_spm import SPM_MODELS
+    from sacrebleu.utils import SACREBLEU_DIR
 
-    url = tokenizer_spm.SPM_MODELS[tokenizer]["url"]
-    path = Path(tokenizer_spm.SACREBLEU_DIR) / "models" / url.rpartition("/")[2]
+    url = SPM_MODELS[tokenizer]["url"]
+    path = Path(SACREBLEU_DIR) / "models" / url.rpartition("/")[2]
     return f"sacreBLEU fetches its model once; if it cannot, save {url} as {path}, in place of what may lie there"

@@ -14,7 +14,7 @@ import json
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import torch
 
@@ -22,6 +22,7 @@ from tfcli.corpus.batches import TrainingBatches
 from tfcli.errors import TrainingError
 from tfcli.model.folder import load_weights, save_model_folder
 from tfcli.model.transformer import Transformer
+from tfcli.recipe.loader import dump_recipe
 from tfcli.training.checkpoint import (
     average_weights,
     checkpoint_folders,
@@ -76,6 +77,7 @@ class Run:
     prepared: Prepared
     device: torch.device
     precision: Precision
+    environment: dict[str, Any]  # for environment.json
     validate: Callable[[Transformer], float]  # BLEU of real translations of the validation set
     reporter: Reporter
     stop_asked: Callable[[], bool]
@@ -119,6 +121,7 @@ def fit(run: Run) -> Outcome:
     state = _resume(run, learner)
     if _is_finished(run, state):
         return Outcome("already finished", state.step, state.best_step, state.best_bleu)
+    _describe(run)
     record = Record(run.run_dir, state.step)
     batches = TrainingBatches(run.prepared.train, training.batch_tokens, run.recipe.seed, state.position)
     stopped = False
@@ -156,6 +159,14 @@ def _resume(run: Run, learner: Learner) -> TrainingState:
     restore(checkpoint, learner.model, learner.optimizer)
     run.reporter.note(f"resuming from {checkpoint.folder}")
     return checkpoint.state
+
+
+def _describe(run: Run) -> None:
+    """Write down what is run and where; a resumed run tells of its last start."""
+    run.run_dir.mkdir(parents=True, exist_ok=True)
+    (run.run_dir / "recipe.yaml").write_text(dump_recipe(run.recipe), encoding="utf-8")
+    environment = json.dumps(run.environment, indent=2, ensure_ascii=False)
+    (run.run_dir / "environment.json").write_text(environment + "\n", encoding="utf-8")
 
 
 def _is_over(run: Run, state: TrainingState) -> bool:
