@@ -26,20 +26,19 @@ demo: $(READY)  ## train on the embedded corpus, score and translate: what tfcli
 	@echo "Where everything lies:"
 	@echo "  $(RUN)/best/          the model: all that translate and eval need"
 	@echo "  $(RUN)/sample.de      the translations above, of $(SAMPLE).en"
-	@echo "  $(RUN)/scores.json    the scores above"
+	@echo "  $(RUN)/scores.json    the scores above; eval/ holds the translations of the test set"
 	@echo "  $(RUN)/metrics.jsonl  the course of the training; log.txt tells it in words"
 	@echo "  $(RUN)/recipe.yaml    every setting, the defaults written out"
 	@echo "Translate something: echo 'The dog is beautiful.' | $(BIN)/tfcli translate $(RUN)"
 
-# One thread a process: two processes that each take every core would wait for each other.
 test: lint  ## run everything: format, linter, types, import contracts and all tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2
 
 lint: $(READY)  ## run the checks without the tests: format, linter, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict tfcli
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 format: $(READY)  ## format the code and repair what the linter can
 	$(BIN)/ruff format .

@@ -18,7 +18,9 @@ from tfcli.app import main
 from tfcli.commands import console
 from tfcli.commands import eval as eval_verb
 from tfcli.recipe.loader import dump_recipe, load_recipe
-from tfcli.recipe.schema import DecodingSection
+from tfcli.recipe.schema import DecodingSection, Expectation
+from tfcli.scoring.evaluation import SetScores, compare
+from tfcli.scoring.metrics import Score
 
 SOURCE = ["die Katze", "", "zwei\u2028Hunde", "Anna sieht"]
 REFERENCE = [
@@ -153,6 +155,19 @@ def test_a_run_is_scored_on_all_test_sets_and_compared_with_what_is_expected(
     assert load["translator"].asked == [SOURCE, SOURCE[2:]]
     assert (run / "eval" / "near.hyp").read_bytes() == text(HYPOTHESES)
     assert (run / "eval" / "far.hyp").read_bytes() == text(HYPOTHESES[2:])
+
+
+@pytest.mark.parametrize(
+    ("obtained", "reproduced"), [(39.0, False), (39.5, True), (40.0, True), (40.5, True), (41.0, False)]
+)
+def test_a_score_too_far_from_what_is_expected_is_not_reproduced_on_either_side(
+    obtained: float, reproduced: bool
+) -> None:
+    results = [
+        SetScores(name, 1, {"bleu": Score(obtained, "signature", "details")}) for name in ("known", "other")
+    ]
+    (found,) = compare(results, {"known": Expectation(bleu=40.0, tolerance=0.5)})
+    assert (found.name, found.difference, found.reproduced) == ("known", obtained - 40.0, reproduced)
 
 
 def test_scores_json_says_what_was_scored_and_how_and_info_shows_it(

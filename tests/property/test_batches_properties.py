@@ -32,8 +32,8 @@ def epoch(training):
 
 
 def small_pools():
-    """Blocks of 4 pairs and pools of 3 blocks, so that small corpora have several."""
-    return mock.patch.multiple(module, BLOCK_PAIRS=4, POOL_PAIRS=12, _BLOCKS_PER_POOL=3)
+    """Blocks of 2 pairs and pools of 2 blocks, so that small corpora have several."""
+    return mock.patch.multiple(module, BLOCK_PAIRS=2, POOL_PAIRS=4, _BLOCKS_PER_POOL=2)
 
 
 def indices(batches):
@@ -90,6 +90,26 @@ def test_order_depends_on_seed_and_epoch_and_nothing_else(seed, number):
         assert first == indices(epoch(TrainingBatches(ds, 16, seed, Position(number, 0))))
         assert first != indices(epoch(TrainingBatches(ds, 16, seed, Position(number + 1, 0))))
         assert first != indices(epoch(TrainingBatches(ds, 16, seed + 1, Position(number, 0))))
+
+
+def test_a_run_resumed_at_every_position_takes_the_same_next_batch():
+    ds = corpus([(1 + i % 7, 1 + i % 5) for i in range(61)])
+    with small_pools():
+        whole = TrainingBatches(ds, 16, 3)
+        while whole.position.epoch < 2:
+            resumed = TrainingBatches(ds, 16, 3, whole.position)
+            assert resumed.next_batch().indices.tolist() == whole.next_batch().indices.tolist()
+            assert resumed.position == whole.position
+
+
+def test_other_pairs_share_a_pool_each_epoch():
+    ds = corpus([(5, 5)] * 60)
+    with small_pools():
+        training = TrainingBatches(ds, 5, 1)
+        first_pools = []
+        for _ in range(3):
+            first_pools.append({index for batch in epoch(training)[:4] for index in batch.indices.tolist()})
+    assert first_pools[0] != first_pools[1] != first_pools[2]
 
 
 def test_to_resume_reads_no_ids_of_what_was_skipped():

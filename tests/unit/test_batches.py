@@ -61,6 +61,8 @@ def test_the_worst_batch_has_the_most_padded_positions():
     worst = worst_batch(ds, 256)
     assert size(worst) == max(size(batch) for batch in fixed_batches(ds, 256))
     assert worst.indices.tolist() == worst_batch(ds, 256).indices.tolist()
+    both_long_or_one = corpus([10, 10, 10, 10], [10, 10, 1, 1])
+    assert sorted(worst_batch(both_long_or_one, 20).indices.tolist()) == [0, 1]
     long_pair = worst_batch(corpus([2, 900, 3], [2, 4, 3]), 64)
     assert long_pair.indices.tolist() == [1]
 

@@ -10,6 +10,7 @@ from tfcli.corpus import encode
 from tfcli.corpus import prepare as module
 from tfcli.corpus.prepare import prepare
 from tfcli.corpus.shards import ParallelIds
+from tfcli.corpus.suspicions import evenness, misalignment
 from tfcli.errors import CheckpointError, DataError
 from tfcli.recipe.schema import Recipe
 from tfcli.text.files import CorpusFiles
@@ -378,6 +379,25 @@ def test_a_sound_corpus_raises_no_suspicion(tmp_path, run_dir):
     assert warnings_of(files_of(tmp_path, "train", pairs[:2500]), valid, run_dir) == []
     by_length = sorted(pairs[:2500], key=lambda pair: len(pair[0]))
     assert warnings_of(files_of(tmp_path, "sorted", by_length), valid, run_dir) == []
+
+
+def test_a_corpus_sorted_by_length_is_not_suspected():
+    rng = random.Random(1)
+    lengths = sorted(rng.randint(20, 200) for _ in range(5000))
+    pairs = [("a" * n, "A" * round(n * rng.uniform(0.7, 1.3))) for n in lengths]
+    blocks = [evenness(pairs[i : i + 500], i + 1) for i in range(0, 5000, 500)]
+    assert misalignment("train", blocks) is None
+    shuffled = [
+        ("a" * n, "A" * m) for n, m in zip(rng.sample(lengths, 5000), rng.sample(lengths, 5000), strict=True)
+    ]
+    blocks = [evenness(shuffled[i : i + 500], i + 1) for i in range(0, 5000, 500)]
+    assert "in 100% of the lines, from about line 1 on" in misalignment("train", blocks)
+
+
+def test_too_few_pairs_or_too_even_ones_tell_nothing():
+    assert evenness([("a", "A" * i) for i in range(300)], 1) is None
+    assert misalignment("train", [evenness([("ab cd", "AB CD")] * 600, 1)]) is None
+    assert misalignment("train", []) is None
 
 
 def test_sides_that_do_not_match_are_suspected_from_the_line_on(tmp_path, corpora, run_dir, monkeypatch):

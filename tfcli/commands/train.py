@@ -1,5 +1,6 @@
 """The verb `train`: from a recipe to a run folder with a model in it."""
 
+import functools
 import os
 import shutil
 import signal
@@ -125,7 +126,7 @@ class ConsoleReporter:
         self._max_steps = max_steps
         self._log = log
         self._bar: Progress | None = None
-        self._close_bar: Callable[[], None] | None = None
+        self._close_bar: Callable[[], object] | None = None
         self._shown_step = 0
         self._start = (time.perf_counter(), 0)
         self._rate_from = (0.0, 0)  # elapsed seconds and tokens at the last line
@@ -180,7 +181,7 @@ class ConsoleReporter:
         if self._bar is None:
             manager = progress("training", self._max_steps, "steps")
             self._bar = manager.__enter__()
-            self._close_bar = lambda: manager.__exit__(None, None, None) and None
+            self._close_bar = functools.partial(manager.__exit__, None, None, None)
             self._bar.advance(state.step - 1)
         loss = result.loss / result.tokens
         self._bar.update(description=f"loss {loss:.3f}, {self._rate:,.0f} target tokens/s")

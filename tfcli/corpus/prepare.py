@@ -86,26 +86,8 @@ def prepare(
         train_digests, valid_digests = [digests.of(files) for files in train], digests.of(valid)
         digests.remember()
         tokenizer, same_tokenizer = _tokenizer(recipe, (train, valid), train_digests, run_dir, report)
-        shared = {"format": FORMAT_VERSION, "tokenizer": tokenizer.digest}
-        rules = CleaningRules.of(recipe.data)
-        train_job = _Job(
-            folder / "train",
-            ["train"] if len(train) == 1 else [f"train[{i}]" for i in range(len(train))],
-            train,
-            shared | {"files": train_digests, "cleaning": asdict(rules)},
-            rules,
-            recipe.model.max_positions,
-        )
-        valid_job = _Job(
-            folder / "valid",
-            ["valid"],
-            [valid],
-            # The training files are compared with: are the sides of the validation swapped?
-            shared
-            | {"files": [valid_digests], "train": train_digests, "max_positions": recipe.model.max_positions},
-            None,
-            recipe.model.max_positions,
-        )
+        train_job = _train_job(recipe, folder, train, train_digests, tokenizer)
+        valid_job = _valid_job(recipe, folder, valid, [valid_digests, *train_digests], tokenizer)
         train_ids, train_record, same_train = _encoded(train_job, tokenizer, train[0], report)
         valid_ids, valid_record, same_valid = _encoded(valid_job, tokenizer, train[0], report)
     records = (train_record, valid_record)
@@ -121,6 +103,37 @@ def prepare(
         digests=digests.used,
         reused=same_tokenizer and same_train and same_valid,
     )
+
+
+def _train_job(
+    recipe: Recipe,
+    folder: Path,
+    corpora: Sequence[CorpusFiles],
+    digests: list[dict[str, str]],
+    tokenizer: Tokenizer,
+) -> _Job:
+    rules = CleaningRules.of(recipe.data)
+    names = ["train"] if len(corpora) == 1 else [f"train[{i}]" for i in range(len(corpora))]
+    fingerprint = {
+        "format": FORMAT_VERSION,
+        "tokenizer": tokenizer.digest,
+        "files": digests,
+        "cleaning": asdict(rules),
+    }
+    return _Job(folder / "train", names, corpora, fingerprint, rules, recipe.model.max_positions)
+
+
+def _valid_job(
+    recipe: Recipe, folder: Path, corpus: CorpusFiles, digests: list[dict[str, str]], tokenizer: Tokenizer
+) -> _Job:
+    max_positions = recipe.model.max_positions
+    fingerprint = {
+        "format": FORMAT_VERSION,
+        "tokenizer": tokenizer.digest,
+        "files": digests,  # the training files' as well: the warning about swapped sides compares with them
+        "max_positions": max_positions,
+    }
+    return _Job(folder / "valid", ["valid"], [corpus], fingerprint, None, max_positions)
 
 
 @contextmanager

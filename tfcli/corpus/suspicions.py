@@ -16,25 +16,32 @@ from tfcli.text.pairs import read_pairs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from tfcli.text.files import CorpusFiles
 
 # Fewer pairs tell nothing about a block: the means below vary by several per cent.
 _FEWEST_PAIRS = 500
-# Mean deviation of the log length ratio over that of shuffled pairs: 1 is chance; Multi30k has 0.4, TED talks 0.13.
-_CHANCE = 0.93
-# A corpus whose sentences are all about as long tells nothing either. Unit: deviation of the log length ratio.
-_LEAST_VARIATION = 0.1
+# Variance of the log length ratio over that of pairs drawn at random, which is the sum of both sides' variances:
+# 1 is chance; Multi30k and Tatoeba have 0.13, TED talks 0.02.
+_CHANCE = 0.87
+# A corpus whose sentences are all about as long tells nothing either. Unit: variance of the log length ratio.
+_LEAST_VARIANCE = 0.01
 _FIRST_LINES = 10_000
 
 
 @dataclass(frozen=True)
 class Evenness:
-    """How well the lengths of both sides agree in a block of lines, and how well they do by chance."""
+    """How well the lengths of both sides agree in a block of lines: moments of the logarithms of the lengths.
+
+    Shapes: mean (2,), variance (2,), for source and target.
+    """
 
     first_line: int
     pairs: int
-    aligned: float
-    by_chance: float
+    ratio_variance: float
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
 
 
 def evenness(pairs: Sequence[tuple[str, str]], first_line: int) -> Evenness | None:
@@ -42,29 +49,28 @@ def evenness(pairs: Sequence[tuple[str, str]], first_line: int) -> Evenness | No
     lengths = np.array([(len(src), len(tgt)) for src, tgt in pairs if src and tgt], dtype=np.float64)
     if len(lengths) < _FEWEST_PAIRS:
         return None
-    src, tgt = np.log1p(lengths).T
-
-    def deviation(ratio: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
-        return float(np.abs(ratio - np.median(ratio)).mean())
-
-    # Facing a sentence half a block away is chance enough, and the same each time.
-    by_chance = deviation(src - np.roll(tgt, len(tgt) // 2))
-    return Evenness(first_line, len(lengths), deviation(src - tgt), by_chance)
+    logs = np.log1p(lengths)  # (pairs, 2)
+    ratio_variance = float(np.var(logs[:, 0] - logs[:, 1]))
+    return Evenness(first_line, len(logs), ratio_variance, logs.mean(axis=0), logs.var(axis=0))
 
 
 def misalignment(name: str, blocks: Sequence[Evenness]) -> str | None:
     """Return a warning when the lengths of both sides agree no better than by chance in a part of a corpus."""
-    total = sum(block.pairs for block in blocks)
-    if not total:
+    if not blocks:
         return None
-    by_chance = sum(block.by_chance * block.pairs for block in blocks) / total
-    if by_chance < _LEAST_VARIATION:
+    weights = np.array([block.pairs for block in blocks], dtype=np.float64)
+    total = weights.sum()
+    means = np.stack([block.mean for block in blocks])  # (blocks, 2)
+    within = weights @ np.stack([block.variance for block in blocks]) / total
+    between = weights @ (means - weights @ means / total) ** 2 / total
+    by_chance = float((within + between).sum())
+    if by_chance < _LEAST_VARIANCE:
         return None
-    # Against the whole corpus as well: where it is sorted by length, neighbours are alike and chance is even.
+    # Against the whole corpus as well: where it is sorted by length, a block's own chance is no worse than truth.
     odd = [
         block
         for block in blocks
-        if block.aligned >= _CHANCE * block.by_chance and block.aligned >= 0.8 * by_chance
+        if block.ratio_variance >= _CHANCE * block.variance.sum() and block.ratio_variance >= 0.64 * by_chance
     ]
     share = sum(block.pairs for block in odd) / total
     if share < 0.05:

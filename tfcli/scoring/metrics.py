@@ -34,7 +34,7 @@ TOKENIZED_LINES = 10
 
 @dataclass(frozen=True)
 class Score:
-    """One metric's verdict: `score` from 0 to 100, `signature` names all that could change it."""
+    """One metric's verdict: `score` in percent (TER may exceed 100), `signature` names all that could change it."""
 
     score: float
     signature: str

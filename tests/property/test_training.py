@@ -1,0 +1,255 @@
+"""What must hold for training: exact normalisation, exact resume, every weight optimized once."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.training_runs import make_run, rows_of
+from tfcli.corpus.batches import Batch, TrainingBatches
+from tfcli.errors import CheckpointError, RecipeError, TrainingError
+from tfcli.training import fit as fit_module
+from tfcli.training.checkpoint import average_weights, checkpoint_folders, read_checkpoint
+from tfcli.training.fit import fit, make_learner
+from tfcli.training.optimizer import parameter_groups
+from tfcli.training.step import train_step
+
+
+def halves(batch):
+    middle = len(batch.indices) // 2
+    for rows in (slice(0, middle), slice(middle, None)):
+        yield Batch(batch.src[rows], batch.tgt_in[rows], batch.tgt_out[rows], batch.indices[rows])
+
+
+def weights(learner):
+    return torch.cat([parameter.detach().flatten() for parameter in learner.model.parameters()])
+
+
+def final_bytes(run):
+    return (checkpoint_folders(run.run_dir / "checkpoints")[-1] / "model.safetensors").read_bytes()
+
+
+def test_one_batch_of_many_equals_several_of_few(tmp_path):
+    run = make_run(tmp_path)
+    run = replace(run, config=replace(run.config, dropout=0.0))
+    whole, parts = make_learner(run), make_learner(run)
+    batches = TrainingBatches(run.prepared.train, 200, seed=1)
+    for _ in range(4):
+        batch = batches.next_batch()
+        one = train_step(whole, [batch], 1e-2)
+        several = train_step(parts, [quarter for half in halves(batch) for quarter in halves(half)], 1e-2)
+        assert several.loss == pytest.approx(one.loss, rel=1e-5)
+        assert several.gradient_norm == pytest.approx(one.gradient_norm, rel=1e-4)
+
+
+def test_training_learns_to_reverse(tmp_path):
+    run = make_run(tmp_path, max_steps=80, validate_every=80, checkpoint_every=80)
+    fit(run)
+    losses = [row["loss"] for row in rows_of(run) if row["kind"] == "train"]
+    assert losses[-1] < 0.75 * losses[0]
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_seed_others(tmp_path):
+    first, again = make_run(tmp_path, name="a"), make_run(tmp_path, name="b")
+    other = make_run(tmp_path, name="c")
+    other = replace(other, recipe=other.recipe.model_copy(update={"seed": 2}))
+    for run in (first, again, other):
+        fit(run)
+    assert rows_of(first) == rows_of(again)
+    assert rows_of(first) != rows_of(other)
+
+
+@pytest.mark.parametrize("steps_before", [1, 3, 4])
+def test_stopping_and_resuming_gives_the_same_bytes_as_going_through(tmp_path, steps_before):
+    through = make_run(tmp_path, name="through", log_every=3)
+    fit(through)
+    asked = iter([False] * (steps_before - 1) + [True] + [False] * 20)
+    stopped = make_run(tmp_path, name="stopped", stop_asked=lambda: next(asked), log_every=3)
+    assert fit(stopped).reason == "stopped"
+    assert fit(stopped).reason == "finished"
+    assert final_bytes(stopped) == final_bytes(through)
+    assert rows_of(stopped) == rows_of(through)
+
+
+def test_a_crash_after_a_checkpoint_is_undone_to_it(tmp_path, monkeypatch):
+    through = make_run(tmp_path, name="through")
+    fit(through)
+    crashed = make_run(tmp_path, name="crashed")
+    step, count = fit_module.train_step, iter(range(100))
+    with monkeypatch.context() as patch:
+
+        def crash_at_fifth(*args):
+            if next(count) == 5:
+                raise KeyboardInterrupt
+            return step(*args)
+
+        patch.setattr(fit_module, "train_step", crash_at_fifth)
+        with pytest.raises(KeyboardInterrupt):
+            fit(crashed)
+    fit(crashed)
+    assert final_bytes(crashed) == final_bytes(through)
+    assert rows_of(crashed) == rows_of(through)
+
+
+def test_a_finished_run_says_so_and_goes_on_when_steps_are_added(tmp_path):
+    run = make_run(tmp_path)
+    assert fit(run).reason == "finished"
+    assert fit(run).reason == "already finished"
+    longer = make_run(tmp_path, max_steps=12)
+    assert fit(longer).reason == "finished"
+    assert "changed since the run was started: training.max_steps: 8 -> 12" in longer.reporter.notes
+    assert fit(longer).step == 12
+
+
+def test_settings_that_change_the_updates_are_refused_with_a_list(tmp_path):
+    fit(make_run(tmp_path))
+    with pytest.raises(RecipeError) as caught:
+        fit(make_run(tmp_path, max_steps=9, learning_rate=5e-3, label_smoothing=0.0))
+    assert "training.label_smoothing: 0.1 -> 0.0" in caught.value.message
+    assert "training.learning_rate: 0.01 -> 0.005" in caught.value.message
+    assert "max_steps" not in caught.value.message
+    assert "--fresh" in caught.value.hint
+
+
+def test_a_cosine_cannot_be_lengthened(tmp_path):
+    fit(make_run(tmp_path, schedule="cosine"))
+    with pytest.raises(RecipeError, match="max_steps: 8 -> 12"):
+        fit(make_run(tmp_path, schedule="cosine", max_steps=12))
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove", "manifest"])
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(tmp_path, damage):
+    through = make_run(tmp_path, name="through", max_steps=12)
+    fit(through)
+    run = make_run(tmp_path, max_steps=8)
+    fit(run)
+    newest = checkpoint_folders(run.run_dir / "checkpoints")[-1]
+    target = newest / ("manifest.json" if damage == "manifest" else "model.safetensors")
+    content = bytearray(target.read_bytes())
+    if damage == "remove":
+        target.unlink()
+    elif damage == "flip":
+        content[-3] ^= 1
+        target.write_bytes(content)
+    else:
+        target.write_bytes(content[: len(content) // 2])
+    longer = make_run(tmp_path, max_steps=12)
+    fit(longer)
+    assert any(str(newest) in warning and "damaged" in warning for warning in longer.reporter.warnings)
+    assert final_bytes(longer) == final_bytes(through)
+
+
+def test_when_all_checkpoints_are_damaged_the_user_is_told_how_to_start_over(tmp_path):
+    run = make_run(tmp_path)
+    fit(run)
+    for folder in checkpoint_folders(run.run_dir / "checkpoints"):
+        (folder / "state.json").unlink()
+    with pytest.raises(CheckpointError, match="all 3 checkpoints are damaged") as caught:
+        fit(run)
+    assert "--fresh" in caught.value.hint
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+    run = make_run(tmp_path)
+    fit(run)
+    assert [folder.name for folder in checkpoint_folders(run.run_dir / "checkpoints")] == [
+        "step-00000004", "step-00000006", "step-00000008"
+    ]  # fmt: skip
+
+
+def test_the_average_is_kept_only_when_it_translates_better(tmp_path):
+    scores = iter([10.0, 20.0, 25.0])
+    better = make_run(tmp_path, name="better", validate=lambda model: next(scores))
+    assert fit(better).best_bleu == 25.0
+    info = json.loads((better.run_dir / "best" / "config.json").read_text())
+    assert info["trained"] == {"step": 8, "averaged_checkpoints": 3, "validation_bleu": 25.0}
+    scores = iter([10.0, 20.0, 15.0])
+    worse = make_run(tmp_path, name="worse", validate=lambda model: next(scores))
+    assert fit(worse).best_bleu == 20.0
+    assert (worse.run_dir / "best" / "model.safetensors").read_bytes() == final_bytes(worse)
+
+
+def test_averaging_takes_the_mean_of_the_weights(tmp_path):
+    run = make_run(tmp_path)
+    fit(run)
+    folders = checkpoint_folders(run.run_dir / "checkpoints")
+    from safetensors.torch import load_file
+
+    each = [load_file(folder / "model.safetensors") for folder in folders]
+    for name, mean in average_weights(folders).items():
+        torch.testing.assert_close(mean, torch.stack([tensors[name] for tensors in each]).mean(0))
+
+
+def test_patience_ends_training_early_and_a_resumed_run_remembers_it(tmp_path):
+    scores = iter([5.0, 4.0, 4.5, 9.0, 9.0])
+    run = make_run(tmp_path, max_steps=50, validate_every=2, patience=2, validate=lambda model: next(scores))
+    outcome = fit(run)
+    assert (outcome.reason, outcome.step) == ("finished", 6)
+    assert fit(run).reason == "already finished"
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing_and_many_end_the_run(tmp_path, monkeypatch):
+    run = make_run(tmp_path, max_steps=100)
+    learner = make_learner(run)
+    before = weights(learner).clone()
+    batch = TrainingBatches(run.prepared.train, 64, seed=1).next_batch()
+    with torch.no_grad():
+        learner.model.output.weight[5, 0] = float("inf")
+    assert not train_step(learner, [batch], 1e-2).updated
+    with torch.no_grad():
+        learner.model.output.weight[5, 0] = 0.0
+    changed = (weights(learner) != before).sum()
+    assert changed <= 1
+
+    real = fit_module.make_learner
+
+    def broken(run):
+        learner = real(run)
+        with torch.no_grad():
+            learner.model.output.weight[5, 0] = float("nan")
+        return learner
+
+    monkeypatch.setattr(fit_module, "make_learner", broken)
+    with pytest.raises(TrainingError, match="10 updates in a row were not finite, the last at step 10"):
+        fit(run)
+    assert run.reporter.warnings[0] == "step 1: loss or gradient is not finite; the update was skipped"
+
+
+def test_every_parameter_is_in_exactly_one_group_and_only_matrices_decay(tiny_model):
+    model = tiny_model(positions="learned", tie_embeddings="none")
+    groups = parameter_groups(model, 0.1)
+    seen = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(seen) == sorted(id(parameter) for parameter in model.parameters())
+    decayed = {id(parameter) for group in groups if group["weight_decay"] for parameter in group["params"]}
+    matrices = {
+        id(module.weight)
+        for module in model.modules()
+        if isinstance(module, nn.Linear) and module is not model.output
+    }
+    assert decayed == matrices
+
+
+def test_a_checkpoint_holds_no_pickle(tmp_path):
+    run = make_run(tmp_path)
+    fit(run)
+    folder = checkpoint_folders(run.run_dir / "checkpoints")[-1]
+    assert {path.suffix for path in folder.iterdir()} == {".safetensors", ".json"}
+    assert read_checkpoint(folder).state.step == 8
+
+
+def test_clipping_bounds_what_one_step_can_do(tmp_path):
+    run = make_run(tmp_path, clip_norm=1e-3)
+    learner = make_learner(run)
+    batch = TrainingBatches(run.prepared.train, 64, seed=1).next_batch()
+    norms = []
+    step = learner.optimizer.step
+    learner.optimizer.step = lambda: (norms.append(_norm(learner)), step())
+    assert train_step(learner, [batch], 1e-2).gradient_norm > 1e-3
+    assert norms[0] == pytest.approx(1e-3, rel=1e-2)
+
+
+def _norm(learner):
+    return float(np.sqrt(sum(float((p.grad**2).sum()) for p in learner.model.parameters())))
