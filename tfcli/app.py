@@ -37,7 +37,8 @@ EXIT_CODES = """[bold]Exit codes[/bold]
   3  a file that cannot be read or written
   4  a run or model folder that is missing or damaged
   5  training that cannot go on
-130  interrupted with Ctrl-C"""
+130  interrupted with Ctrl-C
+143  stopped by SIGTERM, a checkpoint saved"""
 
 app = typer.Typer(
     name="tfcli",

@@ -123,6 +123,14 @@ def warn(message: str) -> None:
     _line(message, label="warning:", style="yellow")
 
 
+def say_or_warn(message: str) -> None:
+    """Pass on what a room below reports: a warning when it begins with `warning: `, else a remark."""
+    if message.startswith("warning: "):
+        warn(message.removeprefix("warning: "))
+    else:
+        say(message)
+
+
 def fail(message: str, hint: str | None = None) -> None:
     """Print an error, each of its lines for itself, and what to do about it."""
     for line in message.split("\n"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from tfcli.commands.console import print_json, print_table, say, warn
+from tfcli.commands.console import print_json, print_table, say, say_or_warn
 from tfcli.errors import DataError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ RUN_PANEL = "Making a run's corpora"
 
 
 def tokenize(
-    recipe: Annotated[Path | None, typer.Argument(metavar="[RECIPE]", help="The recipe.")] = None,
+    recipe: Annotated[Path | None, typer.Argument(metavar="RECIPE", help="The recipe.")] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option(
@@ -40,7 +40,7 @@ def tokenize(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The run folder.  [default: runs/NAME]", rich_help_panel=RUN_PANEL)
+        Path | None, typer.Option(help="The run folder.  \\[default: runs/NAME]", rich_help_panel=RUN_PANEL)
     ] = None,
     data_root: Annotated[
         Path | None,
@@ -69,7 +69,7 @@ def tokenize(
     side: Annotated[
         Side | None,
         typer.Option(
-            help="Whose vocabulary, where the sides have one each.  [default: src]",
+            help="Whose vocabulary, where the sides have one each.  \\[default: src]",
             rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
@@ -104,7 +104,7 @@ def _prepare(
     train = [locate(corpus, roots, f"data.train[{i}]", say) for i, corpus in enumerate(recipe.data.train)]
     valid = locate(recipe.data.valid, roots, "data.valid", say)
     run_dir = out if out is not None else Path("runs") / recipe.name
-    prepared = prepare(recipe, train, valid, run_dir, _say_or_warn)
+    prepared = prepare(recipe, train, valid, run_dir, say_or_warn)
     if prepared.reused:
         say(f"{run_dir}: nothing has changed since the last time, tokenizer and corpora are reused")
     else:
@@ -113,13 +113,6 @@ def _prepare(
         print_json(_as_json(prepared, run_dir))
     else:
         _show(prepared)
-
-
-def _say_or_warn(message: str) -> None:
-    if message.startswith("warning: "):
-        warn(message.removeprefix("warning: "))
-    else:
-        say(message)
 
 
 def _as_json(prepared: "Prepared", run_dir: Path) -> dict[str, Any]:

@@ -7,11 +7,11 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcli.commands.console import Progress, progress, say, warn
+from tfcli.commands.console import Progress, progress, say, say_or_warn, warn
 from tfcli.commands.info import cpu_name
 
 if TYPE_CHECKING:
@@ -76,11 +76,10 @@ def train(
     run_dir = out if out is not None else Path("runs") / settings.name
     if fresh and not dry_run:
         _drop(run_dir)
-    prepared = prepare(settings, corpora, valid, run_dir, _say_or_warn)
+    prepared = prepare(settings, corpora, valid, run_dir, say_or_warn)
     _set_up_threads()
-    log = None if dry_run else (run_dir / "log.txt").open("a", encoding="utf-8")
-    reporter = ConsoleReporter(settings.training.max_steps, log)
-    with Interruption() as interruption:
+    log = None if dry_run else run_dir / "log.txt"
+    with ConsoleReporter(settings.training.max_steps, log) as reporter, Interruption() as interruption:
         run = _make_run(settings, run_dir, prepared, valid, device, reporter, interruption)
         if dry_run:
             _show_rehearsal(run)
@@ -88,7 +87,6 @@ def train(
         from tfcli.training.fit import fit
 
         outcome = fit(run)
-        reporter.close()
     _show_outcome(run, outcome)
     if outcome.reason == "stopped":
         raise typer.Exit(EXIT_TERMINATED if interruption.signal == signal.SIGTERM else 130)
@@ -122,15 +120,26 @@ class Interruption:
 class ConsoleReporter:
     """Shows how training goes: a live line on a terminal, plain lines elsewhere, and all lines in log.txt."""
 
-    def __init__(self, max_steps: int, log: TextIO | None) -> None:
+    def __init__(self, max_steps: int, log: Path | None) -> None:
         self._max_steps = max_steps
-        self._log = log
+        self._log = log.open("a", encoding="utf-8") if log is not None else None
         self._bar: Progress | None = None
         self._close_bar: Callable[[], object] | None = None
         self._shown_step = 0
         self._start = (time.perf_counter(), 0)
         self._rate_from = (0.0, 0)  # elapsed seconds and tokens at the last line
         self._rate = 0.0
+
+    def __enter__(self) -> "ConsoleReporter":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the live line away and close the log."""
+        if self._close_bar is not None:
+            self._close_bar()
+        if self._log is not None:
+            self._log.close()
 
     def note(self, message: str) -> None:
         """Show a remark."""
@@ -169,13 +178,6 @@ class ConsoleReporter:
         self._write(line)
         if kind == "valid" or not sys.stderr.isatty():
             say(line)
-
-    def close(self) -> None:
-        """Take the live line away and close the log."""
-        if self._close_bar is not None:
-            self._close_bar()
-        if self._log is not None:
-            self._log.close()
 
     def _show_bar(self, state: "TrainingState", result: "StepResult") -> None:
         if self._bar is None:
@@ -221,13 +223,6 @@ def _drop(run_dir: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-def _say_or_warn(message: str) -> None:
-    if message.startswith("warning: "):
-        warn(message.removeprefix("warning: "))
-    else:
-        say(message)
 
 
 def _set_up_threads() -> None:

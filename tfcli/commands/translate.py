@@ -33,7 +33,7 @@ class OutputFormat(StrEnum):
 def translate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.")],
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="[FILES]...", help="Source text, plain, .gz or .xz.")
+        list[Path] | None, typer.Argument(metavar="FILES", help="Source text, plain, .gz or .xz.")
     ] = None,
     out: Annotated[
         Path | None,

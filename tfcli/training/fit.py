@@ -153,7 +153,7 @@ def _resume(run: Run, learner: Learner) -> TrainingState:
     checkpoint = newest_checkpoint(run.run_dir / "checkpoints", run.reporter.warn)
     if checkpoint is None:
         return TrainingState()
-    changes = refuse_changed_settings(checkpoint.settings, settings_of(run.recipe), str(run.run_dir))
+    changes = refuse_changed_settings(checkpoint.settings, _settings(run), str(run.run_dir))
     for change in changes:
         run.reporter.note(f"changed since the run was started: {change}")
     restore(checkpoint, learner.model, learner.optimizer)
@@ -173,6 +173,11 @@ def _is_over(run: Run, state: TrainingState) -> bool:
     patience = run.recipe.training.patience
     tired = patience is not None and state.validations_since_best >= patience
     return tired or state.step >= run.recipe.training.max_steps
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """Return what decides the course of the run: the recipe's keys, and the text itself by its checksums."""
+    return settings_of(run.recipe) | {"data.content": sorted(run.prepared.digests.values())}
 
 
 def _is_finished(run: Run, state: TrainingState) -> bool:
@@ -250,14 +255,15 @@ def _translate_and_score(run: Run, model: Transformer) -> float:
 
 
 def _keep_best(run: Run, model: Transformer, state: TrainingState, averaged: int) -> None:
-    info = model_info(run.recipe, state.best_step, state.best_bleu, averaged)
+    commit = run.environment.get("commit")
+    info = model_info(run.recipe, commit, state.best_step, state.best_bleu, averaged)
     card = model_card(run.recipe, info, run.run_dir)
     save_model_folder(run.run_dir / "best", model, run.prepared.tokenizer, info, card)
 
 
 def _save(run: Run, learner: Learner, state: TrainingState) -> None:
     root = run.run_dir / "checkpoints"
-    save_checkpoint(root, learner.model, learner.optimizer, state, settings_of(run.recipe))
+    save_checkpoint(root, learner.model, learner.optimizer, state, _settings(run))
     drop_old_checkpoints(root, run.recipe.training.keep_checkpoints)
 
 

@@ -60,7 +60,9 @@ def source_commit() -> str | None:
     return described.stdout.strip()
 
 
-def model_info(recipe: Recipe, step: int, bleu: float | None, averaged: int) -> dict[str, Any]:
+def model_info(
+    recipe: Recipe, commit: str | None, step: int, bleu: float | None, averaged: int
+) -> dict[str, Any]:
     """Return what stands in a model folder's config.json beside the network's sizes."""
     return {
         "name": recipe.name,
@@ -71,7 +73,7 @@ def model_info(recipe: Recipe, step: int, bleu: float | None, averaged: int) -> 
         "decoding": recipe.decoding.model_dump(mode="json"),
         "trained": {"step": step, "averaged_checkpoints": averaged, "validation_bleu": bleu},
         "tfcli_version": __version__,
-        "commit": source_commit(),
+        "commit": commit,
     }
 
 

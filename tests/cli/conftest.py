@@ -1,0 +1,69 @@
+"""A small run made by the real commands, once for all tests of this folder."""
+
+import gzip
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfcli.app import main
+from tfcli.commands import console
+
+DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
+RECIPE = """\
+name: small
+seed: 3
+data:
+  src_lang: en
+  tgt_lang: de
+  train: [{src: train.en, tgt: train.de}]
+  valid: {src: valid.en, tgt: valid.de}
+  tests:
+    held-out: {src: valid.en, tgt: valid.de}
+tokenizer: {vocab_size: 300}
+model: {preset: tiny, n_encoder_layers: 1, n_decoder_layers: 1, d_model: 32, d_ff: 64, dropout: 0.0}
+training:
+  {batch_tokens: 512, max_steps: 90, learning_rate: 1e-2, warmup_steps: 10, log_every: 30, validate_every: 45,
+   checkpoint_every: 30, keep_checkpoints: 2}
+decoding: {beam_size: 2, max_output_ratio: 1.0, max_output_extra: 4}
+expected: {held-out: {bleu: 0.0, tolerance: 100.0}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _new_consoles():
+    # consoles remember the stream they were made for; each test has streams of its own
+    console._console.cache_clear()
+    yield
+    console._console.cache_clear()
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    """Return a function that puts bytes on standard input."""
+
+    def give(content):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    return give
+
+
+def write_small_corpus(folder):
+    """Write a recipe and the text it names: the first pairs of the embedded corpus."""
+    for split, count in (("train", 400), ("valid", 20)):
+        for language in ("en", "de"):
+            lines = gzip.decompress((DEMO / f"{split}.{language}.gz").read_bytes()).split(b"\n")[:count]
+            (folder / f"{split}.{language}").write_bytes(b"\n".join(lines) + b"\n")
+    (folder / "small.yaml").write_text(RECIPE)
+    return folder / "small.yaml"
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory):
+    """Return the folder of a finished run: `recipe` beside it, text beside that."""
+    folder = tmp_path_factory.mktemp("small")
+    recipe = write_small_corpus(folder)
+    console._console.cache_clear()
+    assert main(["train", str(recipe), "--out", str(folder / "run"), "-q"]) == 0
+    return folder / "run"

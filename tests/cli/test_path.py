@@ -1,0 +1,361 @@
+"""The whole path by the real commands: tokenize, train, eval, translate, info."""
+
+import gzip
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.cli.conftest import write_small_corpus
+from tfcli.app import main
+from tfcli.recipe.loader import load_recipe
+
+
+def test_a_run_folder_holds_what_the_design_says(small_run):
+    names = {path.name for path in small_run.iterdir()}
+    assert {
+        "recipe.yaml",
+        "tokenizer.model",
+        "corpus",
+        "checkpoints",
+        "best",
+        "metrics.jsonl",
+        "log.txt",
+    } <= names
+    assert {path.name for path in (small_run / "best").iterdir()} == {
+        "config.json", "model.safetensors", "tokenizer.model", "README.md"
+    }  # fmt: skip
+    assert sorted(path.name for path in (small_run / "checkpoints").iterdir()) == [
+        "step-00000020",
+        "step-00000090",
+    ]
+    environment = json.loads((small_run / "environment.json").read_text())
+    assert len(environment["data"]) == 4
+    assert environment["packages"]["torch"]
+    assert environment["precision"] in ("fp32", "bf16")
+    assert "Transformer that translates en to de" in (small_run / "best" / "README.md").read_text()
+
+
+def test_metrics_have_the_rows_that_the_recipe_asks_for(small_run):
+    rows = [json.loads(line) for line in (small_run / "metrics.jsonl").read_text().split("\n")[:-1]]
+    assert [row["step"] for row in rows if row["kind"] == "train"] == [30, 60, 90]
+    assert [row["step"] for row in rows if row["kind"] == "valid"] == [45, 90]
+    train = [row for row in rows if row["kind"] == "train"]
+    assert train[-1]["loss"] < train[0]["loss"]
+    assert all({"bleu", "loss", "perplexity"} <= row.keys() for row in rows if row["kind"] == "valid")
+
+
+def test_the_resolved_recipe_makes_the_same_run_again(small_run, tmp_path):
+    assert main(["train", str(small_run / "recipe.yaml"), "--out", str(tmp_path / "again"), "-q"]) == 0
+    again = tmp_path / "again" / "checkpoints" / "step-00000090" / "model.safetensors"
+    assert (
+        again.read_bytes() == (small_run / "checkpoints" / "step-00000090" / "model.safetensors").read_bytes()
+    )
+
+
+def test_a_finished_run_says_so_and_exits_0(small_run, capsys):
+    recipe = small_run.parent / "small.yaml"
+    assert main(["train", str(recipe), "--out", str(small_run)]) == 0
+    assert "training is finished (step 90" in capsys.readouterr().err
+
+
+def test_changed_settings_are_refused_with_a_diff_and_fresh_starts_over(small_run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(small_run, folder)
+    recipe = str(small_run.parent / "small.yaml")
+    args = ["train", recipe, "--out", str(folder), "--set", "training.learning_rate=1e-3"]
+    assert main(args) == 2
+    assert "training.learning_rate: 0.01 -> 0.001" in capsys.readouterr().err
+    assert main([*args, "--set", "training.max_steps=2", "--fresh", "-q"]) == 0
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-00000002"]
+
+
+def test_changed_text_is_refused_when_a_run_resumes(tmp_path, capsys):
+    recipe = write_small_corpus(tmp_path)
+    args = [
+        "train",
+        str(recipe),
+        "--out",
+        str(tmp_path / "run"),
+        "-q",
+        "--set",
+        "training.validate_every=100",
+    ]
+    assert main([*args, "--set", "training.max_steps=2"]) == 0
+    (tmp_path / "valid.de").write_bytes((tmp_path / "valid.de").read_bytes().replace(b"e", b"a"))
+    assert main([*args, "--set", "training.max_steps=4"]) == 2
+    assert "data.content" in capsys.readouterr().err
+
+
+def test_without_a_terminal_training_prints_plain_lines_to_stderr_alone(tmp_path, capfd):
+    recipe = write_small_corpus(tmp_path)
+    assert main(["train", str(recipe), "--out", str(tmp_path / "run"), "--set", "training.max_steps=10"]) == 0
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert re.search(r"step 10/10: loss \d.*target tokens/s", err)
+    assert "\x1b" not in err
+    assert "\r" not in err
+
+
+def test_dry_run_tells_size_memory_and_time_and_trains_nothing(tmp_path, capsys):
+    recipe = write_small_corpus(tmp_path)
+    assert main(["train", str(recipe), "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    err = capsys.readouterr().err
+    for said in ("parameters: ", "worst batch: ", "peak memory: ", "target tokens/s", "expected: "):
+        assert said in err
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_a_checkpoint_and_the_run_resumes_to_the_same_weights(
+    small_run, tmp_path, signum, code
+):
+    recipe = write_small_corpus(tmp_path)
+    run = tmp_path / "run"
+    command = [
+        sys.executable,
+        "-m",
+        "tfcli",
+        "train",
+        str(recipe),
+        "--out",
+        str(run),
+        "--set",
+        "training.log_every=1",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert "the same command resumes" in err
+    assert subprocess.run([*command, "-q"], check=False).returncode == 0
+    final = run / "checkpoints" / "step-00000090" / "model.safetensors"
+    assert (
+        final.read_bytes() == (small_run / "checkpoints" / "step-00000090" / "model.safetensors").read_bytes()
+    )
+
+
+def test_translate_gives_as_many_lines_as_it_takes(small_run, stdin, capfdbinary):
+    stdin(b"The dog sleeps.\n\n   \nThe\xe2\x80\xa8cat\rsees\x00a bird.\r\nlast line without end")
+    assert main(["translate", str(small_run), "-q"]) == 0
+    lines = capfdbinary.readouterr().out.split(b"\n")
+    assert len(lines) == 5
+    assert lines[1] == lines[2] == b""
+    assert lines[0]
+    assert lines[4]
+
+
+def test_an_empty_input_gives_an_empty_output(small_run, stdin, capfdbinary):
+    stdin(b"")
+    assert main(["translate", str(small_run), "-q"]) == 0
+    assert capfdbinary.readouterr().out == b""
+
+
+def test_bytes_that_are_no_utf8_are_replaced_and_their_lines_named(small_run, stdin, capfdbinary):
+    stdin(b"The dog sleeps.\nThe \xff\xfe cat.\n")
+    assert main(["translate", str(small_run)]) == 0
+    out, err = capfdbinary.readouterr()
+    assert out.count(b"\n") == 2
+    assert b"replaced in 1 lines: 2" in err
+
+
+def test_files_go_to_a_folder_and_equal_what_standard_input_gives(small_run, tmp_path, stdin, capfdbinary):
+    text = b"The dog sleeps.\n\nThe cat sees a bird.\n"
+    (tmp_path / "a.txt").write_bytes(text)
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(text[::-1].replace(b"\n", b" ") + b"\n"))
+    files = [str(tmp_path / "a.txt"), str(tmp_path / "b.txt.gz")]
+    assert main(["translate", str(small_run), *files, "-o", str(tmp_path / "out"), "-q"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.txt", "b.txt"]
+    stdin(text)
+    capfdbinary.readouterr()
+    assert main(["translate", str(small_run), "-q"]) == 0
+    assert (tmp_path / "out" / "a.txt").read_bytes() == capfdbinary.readouterr().out
+
+
+def test_batches_and_windows_never_change_a_translation(small_run, stdin, capfdbinary, monkeypatch):
+    lines = (small_run.parent / "valid.en").read_bytes()
+    outputs = []
+    for options in ([], ["--batch-tokens", "1"], ["--batch-tokens", "100000"]):
+        stdin(lines)
+        assert main(["translate", str(small_run), "-q", "--precision", "fp32", *options]) == 0
+        outputs.append(capfdbinary.readouterr().out)
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_long_lines_are_cut_translated_and_joined(small_run, stdin, capfdbinary):
+    long = b" ".join([b"The dog sleeps."] * 120)
+    stdin(long + b"\nThe dog sleeps.\n")
+    assert main(["translate", str(small_run)]) == 0
+    out, err = capfdbinary.readouterr()
+    assert out.count(b"\n") == 2
+    assert b"1 lines were too long for the model" in err
+    whole, short = out.split(b"\n")[:2]
+    assert len(whole) > 3 * len(short)
+
+
+def test_n_best_comes_as_json_lines_best_first(small_run, stdin, capfdbinary):
+    stdin(b"The dog sleeps.\n\n")
+    args = ["translate", str(small_run), "-q", "--format", "jsonl", "--n-best", "3", "--beam-size", "4"]
+    assert main(args) == 0
+    first, blank = map(json.loads, capfdbinary.readouterr().out.split(b"\n")[:2])
+    scores = [found["score"] for found in first["hypotheses"]]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert first["translation"] == first["hypotheses"][0]["text"]
+    assert blank["translation"] == ""
+
+
+def test_tsv_adds_the_score(small_run, stdin, capfdbinary):
+    stdin(b"The dog sleeps.\n")
+    assert main(["translate", str(small_run), "-q", "--format", "tsv"]) == 0
+    text, score = capfdbinary.readouterr().out.decode().rstrip("\n").split("\t")
+    assert text
+    assert float(score) < 0
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["{tmp}/nothing"], 4, "no such folder"),
+        (["{tmp}"], 4, "neither a model folder"),
+        (["{run}", "{tmp}/nothing.txt"], 3, "no such file"),
+        (["{run}", "{tmp}"], 3, "a folder, expected a file"),
+        (["{run}", "-o", "{tmp}"], 3, "the input has no name"),
+        (["{run}", "{tmp}/a", "{tmp}/b", "-o", "{tmp}/a"], 3, "a file, but there are 2 inputs"),
+        (["{run}", "{tmp}/a", "{tmp}/sub/a", "-o", "{tmp}/out"], 3, "several inputs would become"),
+        (["{run}", "{tmp}/a", "-o", "{tmp}/a"], 3, "overwritten by its own translation"),
+        (["{run}", "--n-best", "2"], 2, "needs --format jsonl"),
+        (["{run}", "--n-best", "3", "--format", "jsonl"], 2, "the beam size is 2"),
+        (["{run}", "--device", "abacus"], 2, "unknown device"),
+        (["{run}", "--device", "cuda:99"], 2, "no such device"),
+        (["{run}", "--precision", "fp7"], 2, "precision fp7: unknown"),
+        (["{run}", "--beam-size", "0"], 2, "--beam-size"),
+    ],
+)
+def test_what_translate_cannot_do_is_told_on_stderr(
+    small_run, tmp_path, stdin, capfdbinary, args, code, said
+):
+    stdin(b"The dog.\n")
+    (tmp_path / "sub").mkdir()
+    for name in ("a", "b", "sub/a"):
+        (tmp_path / name).write_text("The dog.\n")
+    assert main(["translate", *(arg.format(tmp=tmp_path, run=small_run) for arg in args)]) == code
+    out, err = capfdbinary.readouterr()
+    assert out == b""
+    assert said in err.decode()
+
+
+def test_an_interrupted_translation_leaves_no_output_under_its_name(small_run, tmp_path, monkeypatch):
+    from tfcli.decoding.translator import Translator
+
+    (tmp_path / "a").write_text("The dog.\n")
+
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Translator, "translate", interrupted)
+    assert main(["translate", str(small_run), str(tmp_path / "a"), "-o", str(tmp_path / "out.txt")]) == 130
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
+
+
+def test_a_damaged_model_folder_is_named(small_run, tmp_path, capsys):
+    folder = tmp_path / "model"
+    shutil.copytree(small_run / "best", folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    assert main(["translate", str(folder)]) == 4
+    assert f"{weights}: cannot be read" in capsys.readouterr().err
+    config = json.loads((folder / "config.json").read_text())
+    del config["model"]["d_ff"]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert main(["translate", str(folder)]) == 4
+    assert "keys missing or unknown: d_ff" in capsys.readouterr().err
+
+
+def test_eval_translates_and_scores_the_test_sets_of_a_run(small_run, capfd):
+    assert main(["eval", str(small_run), "--json", "-q"]) == 0
+    result = json.loads(capfd.readouterr().out)
+    assert set(result["sets"]["held-out"]) == {"bleu", "chrf", "ter"}
+    assert "tok:13a" in result["sets"]["held-out"]["bleu"]["signature"]
+    assert (small_run / "eval" / "held-out.hyp").read_bytes().count(b"\n") == 20
+    assert main(["info", str(small_run), "--json"]) == 0
+    info = json.loads(capfd.readouterr().out)
+    assert info["scores"]["held-out"]["bleu"] == result["sets"]["held-out"]["bleu"]
+    assert info["last_step"] == 90
+    assert info["validation"]["step"] == 90
+
+
+def test_validation_scores_what_eval_scores(small_run, capfd):
+    """The validation text is the test set here: the best model's score must come out again."""
+    best = json.loads((small_run / "best" / "config.json").read_text())["trained"]["validation_bleu"]
+    assert main(["eval", str(small_run), "--json", "-q"]) == 0
+    assert json.loads(capfd.readouterr().out)["sets"]["held-out"]["bleu"]["score"] == pytest.approx(
+        best, abs=1e-6
+    )
+
+
+def test_tokenize_with_a_runs_model_goes_there_and_back(small_run, stdin, capfdbinary):
+    text = b"The dog sees a bird.\n\nTwo cats sleep.\n"
+    stdin(text)
+    assert main(["tokenize", "--model", str(small_run / "best")]) == 0
+    stdin(capfdbinary.readouterr().out)
+    assert main(["tokenize", "--model", str(small_run), "--decode"]) == 0
+    assert capfdbinary.readouterr().out == text
+
+
+def test_a_recipe_error_is_told_without_loading_torch(tmp_path):
+    recipe = write_small_corpus(tmp_path)
+    recipe.write_text(recipe.read_text().replace("max_steps", "max_stepz"))
+    program = (
+        "import sys; from tfcli.app import main; code = main(sys.argv[1:]);"
+        "assert 'torch' not in sys.modules and 'sacrebleu' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "train", str(recipe)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert f"{recipe}:13: training.max_stepz: unknown key, did you mean 'max_steps'?" in done.stderr
+
+
+def test_separate_vocabularies_and_other_choices_work_from_end_to_end(tmp_path, stdin, capfdbinary):
+    recipe = write_small_corpus(tmp_path)
+    changes = [
+        "tokenizer.shared=false", "tokenizer.kind=char", "tokenizer.vocab_size=60", "model.tie_embeddings=decoder",
+        "model.positions=rotary", "model.norm=post", "model.attention_dropout=0.1", "training.schedule=cosine",
+        "training.max_steps=6", "training.accumulation_steps=2", "decoding.beam_size=1", "training.precision=bf16",
+    ]  # fmt: skip
+    options = [word for change in changes for word in ("--set", change)]
+    assert main(["train", str(recipe), "--out", str(tmp_path / "run"), "-q", *options]) == 0
+    assert (tmp_path / "run" / "best" / "tokenizer.src.model").exists()
+    stdin(b"The dog.\n")
+    assert main(["translate", str(tmp_path / "run"), "-q"]) == 0
+    assert capfdbinary.readouterr().out.count(b"\n") == 1
+    assert load_recipe(tmp_path / "run" / "recipe.yaml").training.precision == "bf16"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")
+def test_a_compiled_run_gives_the_losses_of_an_eager_one(tmp_path):
+    recipe = write_small_corpus(tmp_path)
+    losses = {}
+    for name in ("false", "true"):
+        run = tmp_path / name
+        changes = [f"training.compile={name}", "training.max_steps=4", "training.log_every=1"]
+        options = [word for change in changes for word in ("--set", change)]
+        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+        command = [sys.executable, "-m", "tfcli", "train", str(recipe), "--out", str(run), "-q", *options]
+        subprocess.run(command, check=True, env=environment)
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().split("\n")[:-1]]
+        losses[name] = [row["loss"] for row in rows if row["kind"] == "train"]
+    assert losses["true"] == pytest.approx(losses["false"], rel=1e-4)
