@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SEARCH_PANEL = "Search"
 HARDWARE_PANEL = "Hardware"
+WINDOW_LINES = 2000
 
 
 class OutputFormat(StrEnum):
@@ -97,7 +98,9 @@ def translate(
         length_penalty=length_penalty,
         batch_tokens=batch_tokens,
     )
-    settings = StreamSettings(format=form.value, n_best=n_best)
+    # Whoever types lines wants each answered; a window of many lines makes better batches.
+    typed = not files and sys.stdin.isatty()
+    settings = StreamSettings(window_lines=1 if typed else WINDOW_LINES, format=form.value, n_best=n_best)
     if verbosity() >= Verbosity.VERBOSE:
         say(f"{run}: {translator.device}, {translator.precision}, beam size {translator.decoding.beam_size}")
     for source, target in jobs:

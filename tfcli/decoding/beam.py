@@ -135,10 +135,10 @@ def _collect(
 
 def _undone(beam: _Beam, settings: BeamSettings) -> Tensor:
     """Tell which sentences (B',) can still gain a hypothesis that the caller would take."""
-    longest = beam.max_lengths.to(torch.float64) ** settings.length_penalty
-    best_possible = (beam.scores[:, 0].double() / longest).tolist()
     undone = []
-    for place, possible in zip(beam.places.tolist(), best_possible, strict=True):
+    columns = (beam.places.tolist(), beam.scores[:, 0].tolist(), beam.max_lengths.tolist())
+    for place, log_prob, max_length in zip(*columns, strict=True):
+        possible = normalized(log_prob, max_length, settings.length_penalty)
         scores = sorted((hypothesis.score for hypothesis in beam.ended[place]), reverse=True)
         enough = len(scores) >= settings.n_best and scores[settings.n_best - 1] >= possible
         undone.append(not enough and possible > float("-inf"))

@@ -30,7 +30,7 @@ class StreamCounts:
 class StreamSettings:
     """How a stream is cut and written."""
 
-    window_lines: int = 2000
+    window_lines: int
     format: Format = "text"
     n_best: int = 1
 

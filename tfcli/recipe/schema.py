@@ -287,6 +287,10 @@ class Recipe(Section):
             raise contradiction(
                 "data.max_pieces", f"must be below model.max_positions ({self.model.max_positions})"
             )
+        if (self.decoding.max_source_pieces or 0) + 1 > self.model.max_positions:
+            raise contradiction(
+                "decoding.max_source_pieces", f"must be below model.max_positions ({self.model.max_positions})"
+            )
         for name in self.expected:
             if name not in self.data.tests:
                 raise contradiction(f"expected.{name}", "no test set of this name in data.tests")

@@ -1,0 +1,85 @@
+"""The README: its commands are read from it and run, with fewer steps; its recipe and its error are true."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+# Lines that show a form rather than a command to type.
+SYNOPSIS = [
+    "tfcli tokenize recipe.yaml",
+    "tfcli train recipe.yaml",
+    "tfcli eval RUN",
+    "tfcli translate RUN < in > out",
+]
+
+
+def commands():
+    """Return the lines of the README that are typed into a shell, comments cut off."""
+    typed = [line[4:] for line in README.split("\n") if re.match(r"    (tfcli|echo|make) ", line)]
+    return [line.split("  #")[0].strip() for line in typed]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """Return a folder like a clone, where training is short."""
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "data" / "demo", folder / "data" / "demo")
+    (folder / "recipes").mkdir()
+    recipe = (ROOT / "recipes" / "demo.yaml").read_text(encoding="utf-8")
+    short = recipe.replace("max_steps: 1000", "max_steps: 8").replace("validate_every: 250", "validate_every: 8")
+    assert short.count(": 8\n") == 2
+    (folder / "recipes" / "demo.yaml").write_text(short, encoding="utf-8")
+    return folder
+
+
+def run(folder, command):
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    environment = {**os.environ, "PATH": path, "NO_COLOR": "1"}
+    return subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_every_command_of_the_readme_works_in_the_order_in_which_it_stands(clone):
+    typed = [line for line in commands() if line not in SYNOPSIS and not line.startswith("make ")]
+    assert len(typed) >= 9
+    for line in typed:
+        done = run(clone, line)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+    assert (clone / "runs" / "demo" / "sample.de").read_text().count("\n") == (
+        clone / "data" / "demo" / "sample.en"
+    ).read_text().count("\n")
+    assert (clone / "recipe.schema.json").read_text().startswith("{")
+
+
+def test_the_synopsis_and_the_make_targets_are_there():
+    for line in SYNOPSIS:
+        assert line in commands()
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    for line in commands():
+        if line.startswith("make "):
+            assert line.split()[1] in targets
+
+
+def test_the_readmes_recipe_is_enough_and_its_error_is_what_one_gets(clone):
+    recipe = re.search(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    assert recipe is not None
+    (clone / "de-en.yaml").write_text(recipe[1], encoding="utf-8")
+    shown = re.search(r"    \$ (tfcli .*)\n    (error: .*)", README)
+    assert shown is not None
+    done = run(clone, shown[1])
+    assert done.returncode == 2
+    assert done.stderr.split("\n")[0] == shown[2]
+    for name in ("train", "valid"):
+        for language in ("de", "en"):
+            shutil.copy(clone / "data" / "demo" / f"valid.{language}.gz", clone / f"{name}.{language}.gz")
+            subprocess.run(["gunzip", "-f", f"{name}.{language}.gz"], cwd=clone, check=True)
+    done = run(clone, "tfcli train de-en.yaml --dry-run --set tokenizer.vocab_size=500")
+    assert done.returncode == 0, done.stderr
