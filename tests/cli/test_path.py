@@ -76,6 +76,39 @@ def test_changed_settings_are_refused_with_a_diff_and_fresh_starts_over(small_ru
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["step-00000002"]
 
 
+def test_fresh_drops_nothing_before_it_knows_that_it_can_start(small_run, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(small_run, folder)
+    before = sorted(path.relative_to(folder) for path in folder.rglob("*"))
+    args = ["train", str(small_run.parent / "small.yaml"), "--fresh", "--out"]
+    assert main([*args, str(folder), "--device", "abacus"]) == 2
+    assert "unknown device" in capsys.readouterr().err
+    assert sorted(path.relative_to(folder) for path in folder.rglob("*")) == before
+    assert main([*args, str(small_run.parent)]) == 2
+    assert "holds files, but is no run folder" in capsys.readouterr().err
+    assert (small_run.parent / "train.en").exists()
+
+
+def test_a_run_finds_its_text_again_behind_links_and_parent_folders(tmp_path, capsys):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "work").mkdir()
+    recipe = write_small_corpus(tmp_path / "real")
+    (tmp_path / "linked.en").symlink_to(tmp_path / "real" / "train.en")
+    moved = recipe.read_text().replace("train.en", "../linked.en").replace("train.de", "../real/train.de")
+    moved = moved.replace("valid.", "../real/valid.")
+    (tmp_path / "work" / "r.yaml").write_text(moved)
+    run = str(tmp_path / "run")
+    assert (
+        main(
+            ["train", str(tmp_path / "work" / "r.yaml"), "--out", run, "-q", "--set", "training.max_steps=2"]
+        )
+        == 0
+    )
+    assert main(["eval", run, "-q", "--json"]) == 0
+    assert main(["train", f"{run}/recipe.yaml", "--out", run]) == 0
+    assert "training is finished (step 2" in capsys.readouterr().err
+
+
 def test_changed_text_is_refused_when_a_run_resumes(tmp_path, capsys):
     recipe = write_small_corpus(tmp_path)
     args = [
@@ -155,6 +188,23 @@ def test_translate_gives_as_many_lines_as_it_takes(small_run, stdin, capfdbinary
     assert lines[4]
 
 
+def test_a_pipe_that_stays_open_is_answered_line_by_line(small_run):
+    command = [sys.executable, "-m", "tfcli", "translate", str(small_run), "-q"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for line in (b"The dog sleeps.\n", b"\n", b"The cat sees a bird.\n"):
+            process.stdin.write(line)
+            process.stdin.flush()
+            answer = process.stdout.readline()  # would wait for ever if lines were held back
+            assert answer.endswith(b"\n")
+            assert (answer == b"\n") == (line == b"\n")
+        process.stdin.write(b"no end")
+        process.stdin.close()
+        assert not process.stdout.read().endswith(b"\n")
+    assert process.returncode == 0
+
+
 def test_an_empty_input_gives_an_empty_output(small_run, stdin, capfdbinary):
     stdin(b"")
     assert main(["translate", str(small_run), "-q"]) == 0
@@ -185,7 +235,8 @@ def test_files_go_to_a_folder_and_equal_what_standard_input_gives(small_run, tmp
 def test_batches_and_windows_never_change_a_translation(small_run, stdin, capfdbinary, monkeypatch):
     lines = (small_run.parent / "valid.en").read_bytes()
     outputs = []
-    for options in ([], ["--batch-tokens", "1"], ["--batch-tokens", "100000"]):
+    for options, window in (([], 2000), (["--batch-tokens", "1"], 2000), (["--batch-tokens", "100000"], 3)):
+        monkeypatch.setattr("tfcli.commands.translate.WINDOW_LINES", window)
         stdin(lines)
         assert main(["translate", str(small_run), "-q", "--precision", "fp32", *options]) == 0
         outputs.append(capfdbinary.readouterr().out)
@@ -240,6 +291,7 @@ def test_tsv_adds_the_score(small_run, stdin, capfdbinary):
         (["{run}", "--device", "cuda:99"], 2, "no such device"),
         (["{run}", "--precision", "fp7"], 2, "precision fp7: unknown"),
         (["{run}", "--beam-size", "0"], 2, "--beam-size"),
+        (["{run}", "--length-penalty", "nan"], 2, "length_penalty"),
     ],
 )
 def test_what_translate_cannot_do_is_told_on_stderr(

@@ -33,7 +33,9 @@ def clone(tmp_path_factory):
     shutil.copytree(ROOT / "data" / "demo", folder / "data" / "demo")
     (folder / "recipes").mkdir()
     recipe = (ROOT / "recipes" / "demo.yaml").read_text(encoding="utf-8")
-    short = recipe.replace("max_steps: 1000", "max_steps: 8").replace("validate_every: 250", "validate_every: 8")
+    short = recipe.replace("max_steps: 1000", "max_steps: 8").replace(
+        "validate_every: 250", "validate_every: 8"
+    )
     assert short.count(": 8\n") == 2
     (folder / "recipes" / "demo.yaml").write_text(short, encoding="utf-8")
     return folder

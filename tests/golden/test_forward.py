@@ -44,7 +44,9 @@ def values():
             states.flatten(0, 1)[real], model.output.weight, TGT_OUT.flatten()[real], 0.1
         )
         found = beam_search(
-            TransformerNextPiece(model, SRC), torch.tensor([6, 6]), BeamSettings(beam_size=3, length_penalty=1.0)
+            TransformerNextPiece(model, SRC),
+            torch.tensor([6, 6]),
+            BeamSettings(beam_size=3, length_penalty=1.0),
         )
     return {
         "logits": [round(value, 5) for value in model.logits(states)[0, 2].tolist()],
@@ -70,7 +72,9 @@ def test_logits_loss_and_search_are_what_they_were():
     assert now["loss"] == pytest.approx(GOLDEN["loss"], abs=1e-4)
     assert now["nll"] == pytest.approx(GOLDEN["nll"], abs=1e-4)
     assert [ids for ids, _ in now["best"]] == [ids for ids, _ in GOLDEN["best"]]
-    assert [score for _, score in now["best"]] == pytest.approx([score for _, score in GOLDEN["best"]], abs=2e-5)
+    assert [score for _, score in now["best"]] == pytest.approx(
+        [score for _, score in GOLDEN["best"]], abs=2e-5
+    )
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ VOCAB_SIZE = 6  # pad, unk, bos, eos and two pieces of text
 class LookupNextPiece:
     """Log-probabilities drawn once for each sentence and prefix; keeps the prefixes of its rows itself."""
 
-    def __init__(self, seeds):
+    def __init__(self, seeds, width=1):
         self.seeds = list(seeds)
-        self.prefixes = [()] * len(self.seeds)
+        self.prefixes = [()] * (len(self.seeds) * width)
 
     @staticmethod
     def log_probs(seed, prefix):
@@ -74,7 +74,7 @@ def test_a_beam_as_wide_as_the_space_finds_what_trying_everything_finds(seeds, p
     max_length = 4
     width = sum(3**length for length in range(max_length))
     limits = torch.full((len(seeds),), max_length)
-    found = beam_search(LookupNextPiece(seeds), limits, BeamSettings(width, penalty, n_best))
+    found = beam_search(LookupNextPiece(seeds, width), limits, BeamSettings(width, penalty, n_best))
     for seed, hypotheses in zip(seeds, found, strict=True):
         expected = every_hypothesis(seed, max_length, penalty)[:n_best]
         assert [h.ids for h in hypotheses] == [ids for _, ids in expected]
@@ -104,11 +104,13 @@ def test_beam_one_equals_greedy(seeds, limits, penalty):
 )
 def test_company_never_changes_a_search_and_stopping_early_loses_nothing(seeds, penalty, width, n_best):
     limits = [3 + i for i in range(len(seeds))]
-    together = beam_search(LookupNextPiece(seeds), torch.tensor(limits), BeamSettings(width, penalty, n_best))
+    together = beam_search(
+        LookupNextPiece(seeds, width), torch.tensor(limits), BeamSettings(width, penalty, n_best)
+    )
     for seed, limit, found in zip(seeds, limits, together, strict=True):
         # asking for every place of the beam, the search cannot stop before all places are filled
         full = beam_search(
-            LookupNextPiece([seed]), torch.tensor([limit]), BeamSettings(width, penalty, width)
+            LookupNextPiece([seed], width), torch.tensor([limit]), BeamSettings(width, penalty, width)
         )
         assert found == full[0][:n_best]
 
@@ -116,7 +118,9 @@ def test_company_never_changes_a_search_and_stopping_early_loses_nothing(seeds, 
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), penalty=penalties, width=st.integers(1, 5))
 def test_n_best_lists_are_sorted_distinct_and_scored_as_forced_decoding_would(seed, penalty, width):
-    (found,) = beam_search(LookupNextPiece([seed]), torch.tensor([6]), BeamSettings(width, penalty, width))
+    (found,) = beam_search(
+        LookupNextPiece([seed], width), torch.tensor([6]), BeamSettings(width, penalty, width)
+    )
     assert found == sorted(found, key=lambda h: -h.score)
     assert len({h.ids for h in found}) == len(found)
     for hypothesis in found:

@@ -6,11 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from tests.training_runs import make_run, rows_of
 from tfcli.corpus.batches import Batch, TrainingBatches
 from tfcli.errors import CheckpointError, RecipeError, TrainingError
+from tfcli.model import folder as folder_module
+from tfcli.training import checkpoint as checkpoint_module
 from tfcli.training import fit as fit_module
 from tfcli.training.checkpoint import average_weights, checkpoint_folders, read_checkpoint
 from tfcli.training.fit import fit, make_learner
@@ -72,6 +75,27 @@ def test_stopping_and_resuming_gives_the_same_bytes_as_going_through(tmp_path, s
     assert fit(stopped).reason == "finished"
     assert final_bytes(stopped) == final_bytes(through)
     assert rows_of(stopped) == rows_of(through)
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 5, 7])
+def test_stopping_changes_neither_what_is_averaged_nor_the_model_that_comes_of_it(tmp_path, stop_after):
+    def make(name, stop_asked):
+        scores = iter([1.0, 2.0, 3.0])  # the average wins
+        return make_run(tmp_path, name=name, stop_asked=stop_asked, validate=lambda model: next(scores))
+
+    through = make("through", lambda: False)
+    fit(through)
+    asked = iter([False] * (stop_after - 1) + [True] + [False] * 20)
+    stopped = make("stopped", lambda: next(asked))
+    assert fit(stopped).reason == "stopped"
+    assert fit(stopped).best_bleu == 3.0
+    best = [run.run_dir / "best" / "model.safetensors" for run in (through, stopped)]
+    assert best[0].read_bytes() == best[1].read_bytes()
+    kept = [
+        [folder.name for folder in checkpoint_folders(run.run_dir / "checkpoints")]
+        for run in (through, stopped)
+    ]
+    assert kept[0] == kept[1]
 
 
 def test_a_crash_after_a_checkpoint_is_undone_to_it(tmp_path, monkeypatch):
@@ -253,3 +277,87 @@ def test_clipping_bounds_what_one_step_can_do(tmp_path):
 
 def _norm(learner):
     return float(np.sqrt(sum(float((p.grad**2).sum()) for p in learner.model.parameters())))
+
+
+def test_going_on_after_the_end_keeps_an_average_that_no_later_model_beats(tmp_path):
+    scores = iter([10.0, 20.0, 25.0])
+    fit(make_run(tmp_path, validate=lambda model: next(scores)))
+    longer = make_run(tmp_path, max_steps=12, validate=lambda model: 22.0)
+    assert fit(longer).best_bleu == 25.0
+    info = json.loads((longer.run_dir / "best" / "config.json").read_text())
+    assert info["trained"]["averaged_checkpoints"] == 3
+
+
+def test_a_damaged_note_of_the_end_is_written_again(tmp_path):
+    run = make_run(tmp_path)
+    fit(run)
+    (run.run_dir / "finished.json").write_text('{"step": 8, "be')
+    assert fit(run).reason == "finished"
+    assert fit(run).reason == "already finished"
+    assert [row["kind"] for row in rows_of(run)].count("average") == 1
+
+
+def test_other_scoring_chooses_the_best_model_anew(tmp_path):
+    run = make_run(tmp_path, max_steps=4, validate=lambda model: 90.0)
+    fit(run)
+    other = make_run(tmp_path, max_steps=8, validate=lambda model: 30.0)
+    scoring = other.recipe.scoring.model_copy(update={"lowercase": True})
+    other = replace(other, recipe=other.recipe.model_copy(update={"scoring": scoring}))
+    assert fit(other).best_bleu == 30.0
+    assert "the best model is chosen anew" in " ".join(other.reporter.notes)
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint_and_says_what_to_do(tmp_path, monkeypatch):
+    run = make_run(tmp_path)
+    saved = checkpoint_module.save_file
+    written = []
+
+    def full_disk(tensors, path):
+        written.append(path)
+        if len(written) > 4:  # in the second checkpoint
+            raise SafetensorError("Error while serializing: I/O error: No space left on device")
+        saved(tensors, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_module, "save_file", full_disk)
+        with pytest.raises(
+            CheckpointError, match=r"step-00000004: cannot be written.*No space left"
+        ) as caught:
+            fit(run)
+    assert "resumes from the last good checkpoint" in caught.value.hint
+    assert [path.name for path in (run.run_dir / "checkpoints").iterdir()] == ["step-00000002"]
+    assert fit(run).reason == "finished"
+
+
+def test_a_model_folder_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    scores = iter([1.0, 2.0])
+    run = make_run(tmp_path, validate=lambda model: next(scores))
+    saved = folder_module.save_file
+
+    def full_disk(tensors, path):
+        if (run.run_dir / "best").exists():
+            raise SafetensorError("No space left on device")
+        saved(tensors, path)
+
+    monkeypatch.setattr(folder_module, "save_file", full_disk)
+    with pytest.raises(CheckpointError, match="best: cannot be written"):
+        fit(run)
+    assert json.loads((run.run_dir / "best" / "config.json").read_text())["trained"]["step"] == 4
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_gpu_trains_stops_and_resumes_in_bf16(tmp_path, compiled):
+    def make(name, stop_asked=lambda: False):
+        run = make_run(tmp_path, name=name, stop_asked=stop_asked, max_steps=6, compile=compiled)
+        return replace(run, device=torch.device("cuda"), precision="bf16")
+
+    through = make("through")
+    fit(through)
+    asked = iter([False, True, *[False] * 20])
+    stopped = make("stopped", lambda: next(asked))
+    assert fit(stopped).reason == "stopped"
+    assert fit(stopped).reason == "finished"
+    losses = [[row["loss"] for row in rows_of(run) if row["kind"] == "train"] for run in (through, stopped)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-2)

@@ -35,7 +35,9 @@ def test_the_papers_networks_have_as_many_parameters_as_its_table_3_says(preset,
     config = ModelConfig.from_recipe(ModelSection.model_validate({"preset": preset}), 37_000, 37_000)
     with torch.device("meta"):
         model = Transformer(config)
-    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(millions, rel=0.04)
+    assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(
+        millions, rel=0.04
+    )
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -51,7 +53,10 @@ def test_every_recipe_that_ships_is_valid_and_says_what_it_is_for(path):
     [
         ({"model": {"n_heads": 3}}, "model.n_heads: must divide d_model (256), got 3"),
         ({"model": {"d_model": 15, "n_heads": 1}}, "model.d_model: must be even, got 15"),
-        ({"model": {"d_model": 12, "n_heads": 4, "positions": "rotary"}}, "model.positions: rotary needs an even head width"),
+        (
+            {"model": {"d_model": 12, "n_heads": 4, "positions": "rotary"}},
+            "model.positions: rotary needs an even head width",
+        ),
         ({"tokenizer": {"shared": False}}, "model.tie_embeddings: 'all' needs tokenizer.shared: true"),
         ({"model": {"max_positions": 100}}, "data.max_pieces: must be below model.max_positions (100)"),
         (

@@ -1,12 +1,11 @@
 """The verb `eval`: what a run's translations of its test sets, or translations in a file, are worth."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcli.commands.console import print_json, print_table, print_text, progress, say, warn
+from tfcli.commands.console import print_json, print_table, print_text, progress, say, share_the_cores, warn
 from tfcli.errors import CheckpointError, RecipeError
 
 if TYPE_CHECKING:
@@ -42,7 +41,8 @@ def evaluate(
         typer.Option(help="auto, cpu, cuda, cuda:1 or mps.  \\[default: auto]", rich_help_panel=RUN_PANEL),
     ] = None,
     precision: Annotated[
-        str | None, typer.Option(help="auto, fp32 or bf16.  \\[default: auto]", rich_help_panel=RUN_PANEL)
+        str | None,
+        typer.Option(help="auto, fp32 or bf16.  \\[default: the recipe's]", rich_help_panel=RUN_PANEL),
     ] = None,
     data_root: Annotated[
         Path | None,
@@ -100,7 +100,7 @@ def evaluate(
     if run is not None:
         recipe = _recipe_of(run)
         sets = _sets(recipe, run, tests or [], data_root)
-        translator = _load(run, device=device or "auto", precision=precision or "auto", beam_size=beam_size)
+        translator = _load(run, device=device or "auto", precision=precision, beam_size=beam_size)
         results = evaluate_run(run, out, sets, recipe.scoring, translator)
     elif hyp is not None and refs is not None:
         results = [_score_files(hyp, refs, _scoring(tokenize, lowercase=lowercase))]
@@ -202,8 +202,8 @@ def _sets(recipe: "Recipe", run: Path, names: "Sequence[str]", data_root: Path |
     return sets
 
 
-def _load(run: Path, *, device: str, precision: str, beam_size: int | None) -> "Translator":
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as in train: waiting threads must not starve others
+def _load(run: Path, *, device: str, precision: str | None, beam_size: int | None) -> "Translator":
+    share_the_cores()
     from tfcli.decoding.translator import Translator
 
     return Translator.load(run, device=device, precision=precision, beam_size=beam_size)

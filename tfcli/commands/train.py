@@ -1,7 +1,7 @@
 """The verb `train`: from a recipe to a run folder with a model in it."""
 
 import functools
-import os
+import math
 import shutil
 import signal
 import sys
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcli.commands.console import Progress, progress, say, say_or_warn, warn
+from tfcli.commands.console import Progress, progress, say, say_or_warn, share_the_cores, warn
 from tfcli.commands.info import cpu_name
+from tfcli.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,23 +71,28 @@ def train(
     roots = data_roots(settings, recipe.parent, data_root)
     corpora = [locate(corpus, roots, f"data.train[{i}]", say) for i, corpus in enumerate(settings.data.train)]
     valid = locate(settings.data.valid, roots, "data.valid", say)
-    settings = _with_root(
-        settings, corpora[0], settings.data.train[0].tsv or settings.data.train[0].src or ""
-    )
+    settings = _with_root(settings, roots)
     run_dir = out if out is not None else Path("runs") / settings.name
+    if fresh:
+        _refuse_strange_folder(run_dir)
+    share_the_cores()
+    from tfcli.model.precision import pick_device
+
+    pick_device(device)  # before anything is written or dropped
+    prepared = prepare(settings, corpora, valid, run_dir, say_or_warn, replace=fresh and not dry_run)
     if fresh and not dry_run:
         _drop(run_dir)
-    prepared = prepare(settings, corpora, valid, run_dir, say_or_warn)
-    _set_up_threads()
     log = None if dry_run else run_dir / "log.txt"
-    with ConsoleReporter(settings.training.max_steps, log) as reporter, Interruption() as interruption:
+    with ConsoleReporter(settings.training.max_steps, log) as reporter:
+        interruption = Interruption()
         run = _make_run(settings, run_dir, prepared, valid, device, reporter, interruption)
         if dry_run:
             _show_rehearsal(run)
             return
         from tfcli.training.fit import fit
 
-        outcome = fit(run)
+        with interruption:
+            outcome = fit(run)
     _show_outcome(run, outcome)
     if outcome.reason == "stopped":
         raise typer.Exit(EXIT_TERMINATED if interruption.signal == signal.SIGTERM else 130)
@@ -114,7 +120,7 @@ class Interruption:
         if self.signal is not None:
             raise KeyboardInterrupt
         self.signal = number
-        say("stopping after this step, once a checkpoint is written; again to stop at once")
+        say("stopping when this step or validation is done and a checkpoint written; again to stop at once")
 
 
 class ConsoleReporter:
@@ -185,8 +191,11 @@ class ConsoleReporter:
             self._bar = manager.__enter__()
             self._close_bar = functools.partial(manager.__exit__, None, None, None)
             self._bar.advance(state.step - 1)
-        loss = result.loss / result.tokens
-        self._bar.update(description=f"loss {loss:.3f}, {self._rate:,.0f} target tokens/s")
+        perplexity = math.exp(min(result.nll / result.tokens, 100.0))
+        self._bar.update(
+            description=f"loss {result.loss / result.tokens:.3f}, perplexity {perplexity:.1f}, "
+            f"learning rate {result.learning_rate:.1e}, {self._rate:,.0f} target tokens/s"
+        )
         self._bar.advance(1)
 
     def _remaining(self, step: int) -> str:
@@ -208,12 +217,21 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _with_root(recipe: "Recipe", files: "CorpusFiles", name: str) -> "Recipe":
+def _with_root(recipe: "Recipe", roots: "Sequence[Path]") -> "Recipe":
     """Return the recipe with `data.root` as the absolute folder that its training text was found in."""
-    found = (files.tsv or files.src or Path()).resolve()
-    root = Path(str(found).removesuffix(str(Path(name)))) if not Path(name).is_absolute() else found.parent
-    data = recipe.data.model_copy(update={"root": str(root)})
+    first = recipe.data.train[0]
+    name = first.tsv or first.src or ""
+    root = next(root for root in roots if (root / name).exists())
+    data = recipe.data.model_copy(update={"root": str(root.absolute())})
     return recipe.model_copy(update={"data": data})
+
+
+def _refuse_strange_folder(run_dir: Path) -> None:
+    """Make sure that --fresh drops nothing of a folder that is no run."""
+    if not run_dir.is_dir() or not any(run_dir.iterdir()):
+        return
+    if not (run_dir / "recipe.yaml").is_file() and not (run_dir / "corpus").is_dir():
+        raise RecipeError(f"--fresh: {run_dir} holds files, but is no run folder", "give another --out")
 
 
 def _drop(run_dir: Path) -> None:
@@ -223,12 +241,6 @@ def _drop(run_dir: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-def _set_up_threads() -> None:
-    # Threads of a parallel region wait by spinning. When another process holds one of the cores, the default
-    # (billions of turns) makes two-thread training several times slower; this bound costs nothing when quiet.
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 
 
 def _make_run(
@@ -279,10 +291,10 @@ def _validator(
     from tfcli.decoding.translator import Translator
     from tfcli.scoring.metrics import corpus_bleu
 
-    max_source_pieces = recipe.decoding.max_source_pieces or recipe.data.max_pieces
-
     def bleu(model: "Transformer") -> float:
-        translator = Translator(model, prepared.tokenizer, recipe.decoding, max_source_pieces, precision)
+        translator = Translator(
+            model, prepared.tokenizer, recipe.decoding, recipe.max_source_pieces, precision
+        )
         hypotheses = [translation.text for translation in translator.translate(sources)]
         return corpus_bleu(hypotheses, [references], recipe.scoring)
 
@@ -307,14 +319,14 @@ def _show_rehearsal(run: "Run") -> None:
 def _show_outcome(run: "Run", outcome: "Outcome") -> None:
     from tfcli.training.rehearsal import peak_memory
 
-    best = (
-        f"best validation BLEU {outcome.best_bleu:.2f} at step {outcome.best_step}"
-        if outcome.best_bleu
-        else ""
-    )
+    best = "no validation yet"
+    if outcome.best_bleu is not None:
+        best = f"best validation BLEU {outcome.best_bleu:.2f} at step {outcome.best_step}"
     if outcome.reason == "already finished":
         say(f"{run.run_dir}: training is finished (step {outcome.step}, {best}); nothing to do")
-        say("raise training.max_steps to go on, or use --fresh to start over")
+        ended_early = outcome.step < run.recipe.training.max_steps
+        key = "training.patience" if ended_early else "training.max_steps"
+        say(f"raise {key} to go on, or use --fresh to start over")
         return
     if outcome.reason == "stopped":
         say(f"stopped at step {outcome.step}; the same command resumes")

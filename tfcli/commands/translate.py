@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
-from tfcli.commands.console import Verbosity, progress, say, verbosity, warn
+from tfcli.commands.console import detail, progress, say, share_the_cores, warn
 from tfcli.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -74,8 +74,9 @@ def translate(
         str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=HARDWARE_PANEL)
     ] = "auto",
     precision: Annotated[
-        str, typer.Option(help="auto, fp32 or bf16.", rich_help_panel=HARDWARE_PANEL)
-    ] = "auto",
+        str | None,
+        typer.Option(help="auto, fp32 or bf16.  \\[default: the recipe's]", rich_help_panel=HARDWARE_PANEL),
+    ] = None,
 ) -> None:
     """Translate standard input, or files: as many lines out as in, blank ones blank, in order.
 
@@ -86,7 +87,7 @@ def translate(
             f"--n-best {n_best} needs --format jsonl", "the other formats have one translation a line"
         )
     jobs = _jobs(files or [], out)
-    os.environ.setdefault("GOMP_SPINCOUNT", "20000")  # as in train: waiting threads must not starve others
+    share_the_cores()
     from tfcli.decoding.stream import StreamSettings
     from tfcli.decoding.translator import Translator
 
@@ -98,11 +99,8 @@ def translate(
         length_penalty=length_penalty,
         batch_tokens=batch_tokens,
     )
-    # Whoever types lines wants each answered; a window of many lines makes better batches.
-    typed = not files and sys.stdin.isatty()
-    settings = StreamSettings(window_lines=1 if typed else WINDOW_LINES, format=form.value, n_best=n_best)
-    if verbosity() >= Verbosity.VERBOSE:
-        say(f"{run}: {translator.device}, {translator.precision}, beam size {translator.decoding.beam_size}")
+    settings = StreamSettings(WINDOW_LINES, form.value, n_best)
+    detail(f"{run}: {translator.device}, {translator.precision}, beam size {translator.decoding.beam_size}")
     for source, target in jobs:
         _translate_one(translator, source, target, settings)
 
@@ -112,8 +110,8 @@ def _jobs(files: list[Path], out: Path | None) -> list[tuple[Path | None, Path |
     for file in files:
         if file.is_dir():
             raise DataError(f"{file}: a folder, expected a file", "name the files in it")
-        if not file.is_file():
-            raise DataError(f"{file}: no such file")
+        if not file.exists():
+            raise DataError(f"{file}: no such file", "check the path")
     if not files:
         if out is not None and out.is_dir():
             raise DataError(f"{out}: a folder, but the input has no name", "give -o FILE")
@@ -144,7 +142,8 @@ def _translate_one(
     name = str(source) if source is not None else "standard input"
     if source is not None and target is not None and target.exists() and target.samefile(source):
         raise DataError(f"{source}: would be overwritten by its own translation", "give another -o")
-    total = count_lines(source) if source is not None else None
+    # a pipe can be read only once: its lines are not counted beforehand
+    total = count_lines(source) if source is not None and source.is_file() else None
     with _reading(source) as lines, _writing(target) as sink, progress(name, total, "lines") as bar:
         counts = translate_stream(translator, lines, sink, settings, bar.advance)
         if counts.lines != counts.written or (total is not None and counts.lines != total):
@@ -191,10 +190,10 @@ def _writing(target: Path | None) -> "Iterator[BinaryIO]":
 
 
 def _report(name: str, counts: "StreamCounts") -> None:
-    if counts.invalid_lines:
-        shown = ", ".join(map(str, counts.invalid_lines[:10])) + (
-            ", ..." if len(counts.invalid_lines) > 10 else ""
+    if counts.invalid:
+        shown = ", ".join(map(str, counts.first_invalid)) + (
+            ", ..." if counts.invalid > len(counts.first_invalid) else ""
         )
-        warn(f"{name}: bytes that are no UTF-8 were replaced in {len(counts.invalid_lines)} lines: {shown}")
+        warn(f"{name}: bytes that are no UTF-8 were replaced in {counts.invalid} lines: {shown}")
     if counts.split:
         say(f"{name}: {counts.split} lines were too long for the model and were translated in parts")

@@ -73,8 +73,12 @@ def prepare(
     valid: CorpusFiles,
     run_dir: Path,
     report: Callable[[str], None],
+    *,
+    replace: bool = False,
 ) -> Prepared:
     """Train the tokenizer and encode the corpora into the run folder, or take what is there already.
+
+    With `replace`, the run's checkpoints are about to go: its tokenizer may become another one.
 
     Raises: DataError when the text cannot be used, RecipeError when the tokenizer's settings do not suit it,
     CheckpointError when the run has checkpoints and its tokenizer would become another one.
@@ -85,7 +89,9 @@ def prepare(
         digests = FileDigests(folder / "files.json")
         train_digests, valid_digests = [digests.of(files) for files in train], digests.of(valid)
         digests.remember()
-        tokenizer, same_tokenizer = _tokenizer(recipe, (train, valid), train_digests, run_dir, report)
+        tokenizer, same_tokenizer = _tokenizer(
+            recipe, (train, valid), train_digests, run_dir, report, replace=replace
+        )
         train_job = _train_job(recipe, folder, train, train_digests, tokenizer)
         valid_job = _valid_job(recipe, folder, valid, [valid_digests, *train_digests], tokenizer)
         train_ids, train_record, same_train = _encoded(train_job, tokenizer, train[0], report)
@@ -153,6 +159,8 @@ def _tokenizer(
     digests: list[dict[str, str]],
     run_dir: Path,
     report: Callable[[str], None],
+    *,
+    replace: bool,
 ) -> tuple[Tokenizer, bool]:
     """Return the run's tokenizer, and whether it is the one that was there."""
     import sentencepiece
@@ -182,7 +190,7 @@ def _tokenizer(
         (tgt for _, tgt in _spread(train, lines, limit)),
         notes.append,
     )
-    belongs_to_run = record.get("digest") or (present.digest if present else None)
+    belongs_to_run = None if replace else record.get("digest") or (present.digest if present else None)
     _refuse_to_part_from_checkpoints(run_dir, belongs_to_run, tokenizer)
     for note in notes:
         report(note)

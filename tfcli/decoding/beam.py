@@ -49,7 +49,7 @@ def beam_search(next_piece: NextPiece, max_lengths: Tensor, settings: BeamSettin
 
     The last allowed piece is always the end mark.
 
-    Shapes: max_lengths (B,), end mark counted; `next_piece` is given B * K rows.
+    Shapes: max_lengths (B,), end mark counted; `next_piece` has B * K rows.
     """
     n_sentences, k = len(max_lengths), settings.beam_size
     device = max_lengths.device
@@ -63,19 +63,10 @@ def beam_search(next_piece: NextPiece, max_lengths: Tensor, settings: BeamSettin
         slots=torch.full((n_sentences,), k, device=device),
         ended=[[] for _ in range(n_sentences)],
     )
-    # The first step needs one row a sentence; the K rows come from it by selection.
-    next_piece_rows = torch.arange(n_sentences, device=device)
-    first = True
     while len(beam.places):
-        last = beam.ids[:, 0, -1] if first else beam.ids[:, :, -1].flatten()
-        log_probs = next_piece.step(last)  # (B', V) at first, then (B' * K, V)
-        if first:
-            log_probs = log_probs.repeat_interleave(k, dim=0)
+        log_probs = next_piece.step(beam.ids[:, :, -1].flatten())  # (B' * K, V)
         rows = _extend(beam, log_probs.view(len(beam.places), k, -1), settings)
         keep = _undone(beam, settings)
-        if first:
-            rows = next_piece_rows[:, None].expand(-1, k)
-            first = False
         if keep.all():
             next_piece.select(rows.flatten(), None)
             continue
@@ -101,7 +92,7 @@ def _extend(beam: _Beam, log_probs: Tensor, settings: BeamSettings) -> Tensor:
         only_end[Tokenizer.eos_id] = 0.0
         log_probs = torch.where(at_limit[:, None, None], log_probs + only_end, log_probs)
     total = (beam.scores[:, :, None] + log_probs).flatten(1)  # (B', K * V)
-    n_candidates = min(2 * k, total.shape[1])  # at most K of them end, so K others are among them
+    n_candidates = 2 * k  # at most K of them end, so K others are among them
     top_scores, top = total.topk(n_candidates, dim=1)  # (B', 2K), best first
     origin, piece = top // vocab_size, top % vocab_size
     ends = (piece == Tokenizer.eos_id) & (top_scores > -torch.inf)
@@ -115,7 +106,7 @@ def _extend(beam: _Beam, log_probs: Tensor, settings: BeamSettings) -> Tensor:
     candidate_scores = top_scores.masked_fill(piece == Tokenizer.eos_id, -torch.inf)
     order = candidate_scores.argsort(dim=1, descending=True, stable=True)[:, :k]  # (B', K)
     empty = torch.arange(k, device=top.device) >= beam.slots[:, None]
-    beam.scores = candidate_scores.gather(1, order).masked_fill(empty[:, : order.shape[1]], -torch.inf)
+    beam.scores = candidate_scores.gather(1, order).masked_fill(empty, -torch.inf)
     chosen_origin = origin.gather(1, order)
     prefixes = beam.ids.gather(1, chosen_origin[:, :, None].expand(-1, -1, length))
     beam.ids = torch.cat((prefixes, piece.gather(1, order)[:, :, None]), dim=2)

@@ -1,4 +1,4 @@
-"""What every search shares: the hypothesis, the settings, and the step from a prefix to the next piece's scores.
+"""What every search shares: the hypothesis, its score, and the step from a prefix to the next piece.
 
 Letters for shapes stand in the legend of `model/transformer.py`.
 """

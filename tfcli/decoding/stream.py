@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from tfcli.decoding.translator import Translation, Translator
 
 Format = Literal["text", "tsv", "jsonl"]
+SHOWN_LINES = 10
+_CHUNK_BYTES = 1 << 16
 
 
 @dataclass
@@ -23,7 +28,8 @@ class StreamCounts:
     lines: int = 0
     written: int = 0
     split: int = 0
-    invalid_lines: list[int] = field(default_factory=list)
+    invalid: int = 0
+    first_invalid: list[int] = field(default_factory=list)  # at most SHOWN_LINES of them
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,9 @@ def translate_stream(
             counts.lines += 1
             line, replaced = decode_line(raw.removesuffix(b"\n"))
             if replaced:
-                counts.invalid_lines.append(counts.lines)
+                counts.invalid += 1
+                if len(counts.first_invalid) < SHOWN_LINES:
+                    counts.first_invalid.append(counts.lines)
             lines.append(line)
         translations = translator.translate(lines, advance, settings.n_best)
         for raw, translation in zip(window, translations, strict=True):
@@ -79,11 +87,39 @@ def render(translation: Translation, form: Format) -> str:
 
 
 def _windows(source: BinaryIO, window_lines: int) -> Iterator[list[bytes]]:
+    """Yield the lines, ends included, so many at a time; from whoever is still writing, what is there by now."""
+    lines = _live_lines(source) if _is_live(source) else source
     window: list[bytes] = []
-    for raw in source:
-        window.append(raw)
-        if len(window) >= window_lines:
+    for raw in lines:
+        if raw:
+            window.append(raw)
+        if window and (not raw or len(window) >= window_lines):
             yield window
             window = []
     if window:
         yield window
+
+
+def _is_live(source: BinaryIO) -> bool:
+    """Tell whether reading may have to wait for somebody: a pipe, a socket, a terminal."""
+    try:
+        mode = os.fstat(source.fileno()).st_mode
+    except (OSError, ValueError):  # no file of the system: bytes in memory, a decompressor
+        return False
+    return os.name == "posix" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode))
+
+
+def _live_lines(source: BinaryIO) -> Iterator[bytes]:
+    """Yield lines as they come, and an empty one whenever the next has yet to be written."""
+    descriptor = source.fileno()
+    begun: list[bytes] = []  # of the line that has no end yet
+    while chunk := os.read(descriptor, _CHUNK_BYTES):
+        *whole, rest = chunk.split(b"\n")
+        for part in whole:
+            yield b"".join((*begun, part, b"\n"))
+            begun.clear()
+        begun.append(rest)
+        if not select.select([descriptor], [], [], 0)[0]:
+            yield b""
+    if any(begun):
+        yield b"".join(begun)

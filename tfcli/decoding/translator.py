@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import ValidationError
 
 from tfcli.decoding.beam import BeamSettings, beam_search
 from tfcli.decoding.greedy import greedy_search
@@ -94,12 +95,14 @@ class Translator:
         path: Path,
         *,
         device: str = "auto",
-        precision: str = "auto",
+        precision: str | None = None,
         beam_size: int | None = None,
         length_penalty: float | None = None,
         batch_tokens: int | None = None,
     ) -> Translator:
         """Read a run folder or model folder; options that are given take the place of its own.
+
+        Without `precision`, it is what the recipe of the run asked for.
 
         Raises: CheckpointError when the folder cannot be used, RecipeError when an option cannot.
         """
@@ -107,8 +110,12 @@ class Translator:
         folder = load_model_folder(path, target)
         given = {"beam_size": beam_size, "length_penalty": length_penalty, "batch_tokens": batch_tokens}
         changed = {key: value for key, value in given.items() if value is not None}
-        decoding = DecodingSection.model_validate({**folder.decoding.model_dump(), **changed})
-        chosen = pick_precision(precision, target)
+        try:
+            decoding = DecodingSection.model_validate({**folder.decoding.model_dump(), **changed})
+        except ValidationError as error:
+            problems = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
+            raise RecipeError("\n".join(problems), "correct the option of this name") from error
+        chosen = pick_precision(precision or folder.info.get("precision", "auto"), target)
         return cls(folder.model, folder.tokenizer, decoding, folder.max_source_pieces, chosen, folder.info)
 
     def translate(
@@ -171,8 +178,9 @@ class Translator:
         src = torch.tensor(rows, device=self.device)  # (B, S)
         max_lengths = torch.tensor([self._max_length(len(part.ids)) for part in parts], device=self.device)
         beam_size, length_penalty = self.decoding.beam_size, self.decoding.length_penalty
-        with torch.inference_mode(), autocast(self.device, self.precision):
-            next_piece = TransformerNextPiece(self.model, src)
+        # not inference_mode: there autocast would cast the weights again at every step instead of once
+        with torch.no_grad(), autocast(self.device, self.precision):
+            next_piece = TransformerNextPiece(self.model, src)  # rows: one a sentence, or K
             if beam_size == 1:
                 return [[best] for best in greedy_search(next_piece, max_lengths, length_penalty)]
             return beam_search(next_piece, max_lengths, BeamSettings(beam_size, length_penalty, n_best))

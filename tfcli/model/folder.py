@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
+OLD_BEST = ".best.old"  # stands in for best/ where a crash came between two renames
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def find_model_folder(path: Path) -> Path:
 
     Raises: CheckpointError when there is none.
     """
-    for folder in (path, path / "best"):
+    for folder in (path, path / "best", path / OLD_BEST):
         if (folder / "config.json").is_file():
             return folder
     if not path.exists():
@@ -102,7 +103,20 @@ def save_model_folder(
     """Write a model folder beside its place, then put it there; a folder of that name is replaced.
 
     `info` goes into config.json and must hold `decoding` and `max_source_pieces`.
+
+    Raises: CheckpointError when it cannot be written; a folder that was there before stays.
     """
+    try:
+        _write_model_folder(folder, model, tokenizer, info, card)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder}: cannot be written: {error}", "free some space or mend the folder"
+        ) from error
+
+
+def _write_model_folder(
+    folder: Path, model: Transformer, tokenizer: Tokenizer, info: dict[str, Any], card: str
+) -> None:
     beside = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -115,17 +129,20 @@ def save_model_folder(
     )
     tokenizer.save(beside)
     (beside / "README.md").write_text(card, encoding="utf-8")
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
+    for path in (*beside.iterdir(), beside):
+        sync(path)
+    old = folder.with_name(OLD_BEST if folder.name == "best" else f".{folder.name}.old")
     if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     beside.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have what was written to a file or folder reach the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -154,7 +171,7 @@ def load_model_folder(path: Path, device: torch.device | None = None) -> ModelFo
         )
     model = Transformer(ModelConfig.from_dict(sizes, str(config_file)))
     load_weights(model, read_tensors(folder / "model.safetensors"), str(folder / "model.safetensors"))
-    model.eval().requires_grad_(requires_grad=False)
+    model.eval()
     if device is not None:
         model.to(device)
     return ModelFolder(model, Tokenizer.load(folder), decoding, max_source_pieces, info)

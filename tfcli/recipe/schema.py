@@ -207,7 +207,8 @@ class TrainingSection(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the matrix products; auto takes bf16 where the hardware has it, else fp32."""
     compile: bool = False
-    """torch.compile the network: faster steps after a start of half a minute or more; needs a C++ compiler on CPUs."""
+    """torch.compile the network: faster steps after a start of half a minute or more, where it pays; needs a C++
+    compiler on CPUs. A resumed run then repeats to rounding, not bit for bit."""
     validate_every: PositiveInt = 500
     """Steps between validations (loss, and BLEU of real translations)."""
     checkpoint_every: PositiveInt = 500
@@ -277,6 +278,11 @@ class Recipe(Section):
     expected: dict[Name, Expectation] = Field(default_factory=dict)
     """Expected scores by test set."""
 
+    @property
+    def max_source_pieces(self) -> int:
+        """Source pieces above which a line is split for translation."""
+        return self.decoding.max_source_pieces or self.data.max_pieces
+
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         if self.model.tie_embeddings == "all" and not self.tokenizer.shared:
@@ -289,7 +295,8 @@ class Recipe(Section):
             )
         if (self.decoding.max_source_pieces or 0) + 1 > self.model.max_positions:
             raise contradiction(
-                "decoding.max_source_pieces", f"must be below model.max_positions ({self.model.max_positions})"
+                "decoding.max_source_pieces",
+                f"must be below model.max_positions ({self.model.max_positions})",
             )
         for name in self.expected:
             if name not in self.data.tests:

@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from tfcli.errors import CheckpointError
-from tfcli.model.folder import load_weights, model_tensors, read_tensors
+from tfcli.model.folder import load_weights, model_tensors, read_tensors, sync
 from tfcli.training.optimizer import optimizer_tensors, restore_optimizer
 from tfcli.training.state import TrainingState
 
@@ -77,14 +77,14 @@ def save_checkpoint(
         _write_json(beside / "state.json", {"state": state.to_dict(), "settings": settings})
         _write_json(beside / "manifest.json", {path.name: _sha256(path) for path in sorted(beside.iterdir())})
         for path in (*beside.iterdir(), beside):
-            _sync(path)
+            sync(path)
         shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)
-        _sync(root)
-    except OSError as error:
+        sync(root)
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(beside, ignore_errors=True)
         raise CheckpointError(
-            f"{folder}: cannot be written: {error.strerror or error}",
+            f"{folder}: cannot be written: {error}",
             "free some space or mend the folder, then run again: it resumes from the last good checkpoint",
         ) from error
     return folder
@@ -140,12 +140,28 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Opt
     for i in range(torch.cuda.device_count()):
         if f"cuda.{i}" in states:
             torch.cuda.set_rng_state(states[f"cuda.{i}"], i)
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"])
 
 
-def drop_old_checkpoints(root: Path, keep: int) -> None:
-    """Delete all but the newest `keep` checkpoints."""
-    for folder in checkpoint_folders(root)[:-keep]:
-        shutil.rmtree(folder)
+def scheduled_checkpoints(root: Path, every: int, keep: int, last_step: int) -> list[Path]:
+    """Return the newest `keep` of the checkpoints that an uninterrupted run of `last_step` steps has, oldest first.
+
+    One that was written because a run was stopped in between is not among them: it must not change the average.
+    """
+    steps = {int(folder.name.removeprefix("step-")): folder for folder in checkpoint_folders(root)}
+    scheduled = [step for step in steps if step <= last_step and (step % every == 0 or step == last_step)]
+    return [steps[step] for step in scheduled[-keep:]]
+
+
+def drop_old_checkpoints(root: Path, every: int, keep: int) -> None:
+    """Delete all but the newest checkpoint and the newest `keep` scheduled ones."""
+    folders = checkpoint_folders(root)
+    before = [folder for folder in folders if int(folder.name.removeprefix("step-")) % every == 0]
+    kept = {folders[-1], *before[-keep:]}
+    for folder in folders:
+        if folder not in kept:
+            shutil.rmtree(folder)
 
 
 def average_weights(folders: list[Path]) -> dict[str, Tensor]:
@@ -168,6 +184,8 @@ def _random_states() -> dict[str, Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states |= {f"cuda.{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
     return states
 
 
@@ -178,11 +196,3 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

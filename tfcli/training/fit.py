@@ -25,11 +25,12 @@ from tfcli.model.transformer import Transformer
 from tfcli.recipe.loader import dump_recipe
 from tfcli.training.checkpoint import (
     average_weights,
-    checkpoint_folders,
     drop_old_checkpoints,
     newest_checkpoint,
+    read_checkpoint,
     restore,
     save_checkpoint,
+    scheduled_checkpoints,
 )
 from tfcli.training.optimizer import make_optimizer
 from tfcli.training.provenance import model_card, model_info
@@ -153,12 +154,19 @@ def _resume(run: Run, learner: Learner) -> TrainingState:
     checkpoint = newest_checkpoint(run.run_dir / "checkpoints", run.reporter.warn)
     if checkpoint is None:
         return TrainingState()
+    state = checkpoint.state
     changes = refuse_changed_settings(checkpoint.settings, _settings(run), str(run.run_dir))
     for change in changes:
         run.reporter.note(f"changed since the run was started: {change}")
+    end = _read_end(run)
+    if end is not None and end["step"] == state.step:
+        state.best_step, state.best_bleu = end["best_step"], end["best_bleu"]  # the average counts as well
+    if any(change.startswith(("decoding.", "scoring.")) for change in changes) and not _is_over(run, state):
+        run.reporter.note("validation scores so far are of another kind: the best model is chosen anew")
+        state.best_bleu, state.validations_since_best = None, 0
     restore(checkpoint, learner.model, learner.optimizer)
     run.reporter.note(f"resuming from {checkpoint.folder}")
-    return checkpoint.state
+    return state
 
 
 def _describe(run: Run) -> None:
@@ -177,19 +185,30 @@ def _is_over(run: Run, state: TrainingState) -> bool:
 
 def _settings(run: Run) -> dict[str, Any]:
     """Return what decides the course of the run: the recipe's keys, and the text itself by its checksums."""
-    return settings_of(run.recipe) | {"data.content": sorted(run.prepared.digests.values())}
+    content = sorted(run.prepared.digests.values())
+    return settings_of(run.recipe) | {"data.content": content, "training.precision": run.precision}
+
+
+def _read_end(run: Run) -> dict[str, Any] | None:
+    """Return what was written down when the run came to an end before, if it did."""
+    try:
+        end = json.loads((run.run_dir / "finished.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return end if isinstance(end, dict) and {"step", "best_step", "best_bleu"} <= end.keys() else None
+
+
+def _write_end(run: Run, state: TrainingState) -> None:
+    end = {"step": state.step, "best_step": state.best_step, "best_bleu": state.best_bleu}
+    beside = run.run_dir / ".finished.json.new"
+    beside.write_text(json.dumps(end) + "\n", encoding="utf-8")
+    beside.replace(run.run_dir / "finished.json")
 
 
 def _is_finished(run: Run, state: TrainingState) -> bool:
     """Tell whether the end, averaging included, was reached at this very step before."""
-    path = run.run_dir / "finished.json"
-    if not path.is_file() or not _is_over(run, state):
-        return False
-    end = json.loads(path.read_text(encoding="utf-8"))
-    if end["step"] != state.step:
-        return False
-    state.best_step, state.best_bleu = end["best_step"], end["best_bleu"]
-    return True
+    end = _read_end(run)
+    return end is not None and end["step"] == state.step and _is_over(run, state)
 
 
 def _account(run: Run, state: TrainingState, result: StepResult) -> None:
@@ -264,12 +283,13 @@ def _keep_best(run: Run, model: Transformer, state: TrainingState, averaged: int
 def _save(run: Run, learner: Learner, state: TrainingState) -> None:
     root = run.run_dir / "checkpoints"
     save_checkpoint(root, learner.model, learner.optimizer, state, _settings(run))
-    drop_old_checkpoints(root, run.recipe.training.keep_checkpoints)
+    training = run.recipe.training
+    drop_old_checkpoints(root, training.checkpoint_every, training.keep_checkpoints)
 
 
 def _try_average(run: Run, state: TrainingState, record: Record) -> None:
     """Average the kept checkpoints; if that translates validation better than the best of them, it is best/."""
-    folders = checkpoint_folders(run.run_dir / "checkpoints")
+    folders = _checkpoints_to_average(run, state)
     if run.recipe.training.average_checkpoints and len(folders) > 1:
         model = Transformer(run.config).to(run.device)
         load_weights(model, average_weights(folders), "the average of the checkpoints")
@@ -283,5 +303,13 @@ def _try_average(run: Run, state: TrainingState, record: Record) -> None:
         if better:
             state.best_bleu, state.best_step = bleu, state.step
             _keep_best(run, model, state, averaged=len(folders))
-    end = {"step": state.step, "best_step": state.best_step, "best_bleu": state.best_bleu}
-    (run.run_dir / "finished.json").write_text(json.dumps(end) + "\n", encoding="utf-8")
+    _write_end(run, state)
+
+
+def _checkpoints_to_average(run: Run, state: TrainingState) -> list[Path]:
+    training = run.recipe.training
+    root = run.run_dir / "checkpoints"
+    folders = scheduled_checkpoints(root, training.checkpoint_every, training.keep_checkpoints, state.step)
+    for folder in folders:
+        read_checkpoint(folder)  # raises when it is damaged: an average of fewer would be another model
+    return folders

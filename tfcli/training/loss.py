@@ -25,7 +25,7 @@ CHUNK_ELEMENTS = 2**21  # 8 MB of fp32 logits: a share of the last-level cache o
 class _ProjectedLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, weight: Tensor, gold: Tensor, smoothing: float
+        ctx: Any, states: Tensor, weight: Tensor, gold: Tensor, smoothing: float, wants_grad: bool
     ) -> tuple[Tensor, Tensor]:
         n_rows, vocab_size = states.shape[0], weight.shape[0]
         matrix = weight.to(states.dtype)
@@ -42,6 +42,8 @@ class _ProjectedLoss(torch.autograd.Function):
             exp = logits.sub_(highest).exp_()
             z = exp.sum(dim=-1, keepdim=True)
             log_z[first : first + chunk] = (z.log() + highest).squeeze(1)
+            if not wants_grad:
+                continue
             exp = exp.to(states.dtype)
             states_grad[first : first + chunk] = (exp @ matrix).float() / z
             if matrix.dtype == torch.float32:
@@ -50,17 +52,19 @@ class _ProjectedLoss(torch.autograd.Function):
                 weight_grad += exp.T @ (rows.float() / z).to(states.dtype)
         nll = (log_z - gold_scores).sum()
         loss = (log_z - (1 - smoothing) * gold_scores - smoothing * mean_scores).sum()
+        ctx.mark_non_differentiable(nll)
+        if not wants_grad:
+            return loss, nll
         states_grad -= (1 - smoothing) * weight[gold].float() + smoothing * weight.float().mean(dim=0)
         weight_grad.index_add_(0, gold, states.float(), alpha=-(1 - smoothing))
         weight_grad -= smoothing / vocab_size * states.float().sum(dim=0)
         ctx.save_for_backward(states_grad.to(states.dtype), weight_grad.to(weight.dtype))
-        ctx.mark_non_differentiable(nll)
         return loss, nll
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         states_grad, weight_grad = ctx.saved_tensors
-        return states_grad * grads[0].to(states_grad.dtype), weight_grad * grads[0], None, None
+        return states_grad * grads[0].to(states_grad.dtype), weight_grad * grads[0], None, None, None
 
 
 def smoothed_cross_entropy(
@@ -75,5 +79,5 @@ def smoothed_cross_entropy(
     Units: nats.
     Source: Szegedy et al., 2016, section 7; "Attention Is All You Need", section 5.4.
     """
-    loss, nll = _ProjectedLoss.apply(states, weight, gold, smoothing)  # type: ignore[no-untyped-call]
+    loss, nll = _ProjectedLoss.apply(states, weight, gold, smoothing, torch.is_grad_enabled())  # type: ignore[no-untyped-call]
     return loss, nll

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 
 class Record:
-    """Appends rows to `metrics.jsonl`, each with a `step` and a `kind` ("train" or "valid")."""
+    """Appends rows to `metrics.jsonl`, each with a `step` and a `kind` ("train", "valid" or "average")."""
 
     def __init__(self, run_dir: Path, step: int) -> None:
         """Open the record of a run that stands at `step`; rows of later steps, which a crash undid, are dropped."""
         self._path = run_dir / "metrics.jsonl"
-        rows = [row for row in read_rows(self._path) if row["step"] <= step]
+        # whoever comes here has yet to average: a row that says it was done is of an end that a crash cut short
+        rows = [row for row in read_rows(self._path) if row["step"] <= step and row["kind"] != "average"]
         beside = self._path.with_name(".metrics.jsonl.new")
         beside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         beside.replace(self._path)

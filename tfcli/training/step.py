@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +41,7 @@ class StepResult:
     nll: float
     tokens: int
     gradient_norm: float
+    learning_rate: float
     updated: bool
 
 
@@ -76,14 +77,14 @@ def train_step(learner: Learner, group: list[Batch], rate: float) -> StepResult:
         loss_sum += loss.detach()
         nll_sum += nll
     limit = learner.clip_norm if learner.clip_norm is not None else float("inf")
-    norm = float(nn.utils.clip_grad_norm_(learner.model.parameters(), limit, foreach=True))
+    norm = float(nn.utils.clip_grad_norm_(learner.model.parameters(), limit))
     updated = bool(np.isfinite(norm)) and bool(torch.isfinite(loss_sum))
     if updated:
         for parameters in learner.optimizer.param_groups:
             parameters["lr"] = rate
         learner.optimizer.step()
     learner.optimizer.zero_grad(set_to_none=True)
-    return StepResult(float(loss_sum), float(nll_sum), tokens, norm, updated)
+    return StepResult(float(loss_sum), float(nll_sum), tokens, norm, rate, updated)
 
 
 def corpus_nll(learner: Learner, ds: ParallelIds, batch_tokens: int) -> float:
@@ -91,9 +92,11 @@ def corpus_nll(learner: Learner, ds: ParallelIds, batch_tokens: int) -> float:
     was_training = learner.model.training
     learner.model.eval()
     total, tokens = 0.0, 0
+    # not the compiled network: each of its modes would be compiled anew for a few batches
+    plain = replace(learner, forward=learner.model)
     with torch.no_grad():
         for batch in fixed_batches(ds, batch_tokens):
-            _, nll = batch_loss(learner, batch, 0.0)
+            _, nll = batch_loss(plain, batch, 0.0)
             total += float(nll)
             tokens += batch.n_tokens
     learner.model.train(was_training)
