@@ -32,7 +32,7 @@ def test_a_run_folder_holds_what_the_design_says(small_run):
         "config.json", "model.safetensors", "tokenizer.model", "README.md"
     }  # fmt: skip
     assert sorted(path.name for path in (small_run / "checkpoints").iterdir()) == [
-        "step-00000020",
+        "step-00000060",
         "step-00000090",
     ]
     environment = json.loads((small_run / "environment.json").read_text())
@@ -291,7 +291,7 @@ def test_tsv_adds_the_score(small_run, stdin, capfdbinary):
         (["{run}", "--device", "cuda:99"], 2, "no such device"),
         (["{run}", "--precision", "fp7"], 2, "precision fp7: unknown"),
         (["{run}", "--beam-size", "0"], 2, "--beam-size"),
-        (["{run}", "--length-penalty", "nan"], 2, "length_penalty"),
+        (["{run}", "--length-penalty", "inf"], 2, "length_penalty: Input should be a finite number"),
     ],
 )
 def test_what_translate_cannot_do_is_told_on_stderr(
