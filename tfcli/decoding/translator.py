@@ -148,18 +148,18 @@ class Translator:
         return self._joined(len(lines), parts, found)
 
     def _parts(self, number: int, line: str) -> list[_Part]:
+        """Return the line as the model takes it: whole, in parts, or not at all when the tokenizer leaves nothing."""
         if not line.strip():
             return []
+        ids = self.tokenizer.encode_src(line)
+        if len(ids) <= self.max_source_pieces:
+            return [_Part(number, [*ids, Tokenizer.eos_id], "")] if ids else []
 
         def fits(text: str) -> bool:
             return len(self.tokenizer.encode_src(text)) <= self.max_source_pieces
 
-        parts = []
-        for text, separator in split_long(line, fits):
-            ids = [*self.tokenizer.encode_src(text), Tokenizer.eos_id]
-            parts.append(_Part(number, ids, separator))
-        # What the tokenizer drops altogether (a lone control character, say) is blank to the model.
-        return [part for part in parts if len(part.ids) > 1]
+        pieces = [(self.tokenizer.encode_src(text), separator) for text, separator in split_long(line, fits)]
+        return [_Part(number, [*ids, Tokenizer.eos_id], separator) for ids, separator in pieces if ids]
 
     def _batches(self, parts: list[_Part]) -> list[list[int]]:
         """Cut the parts into batches: longest first, padded pieces times beam size within the budget."""
@@ -208,7 +208,6 @@ class Translator:
         text = ""
         for hypothesis, separator in zip(hypotheses, separators, strict=True):
             text += self.tokenizer.decode_tgt(hypothesis.ids) + separator
-        text = text.replace("\n", " ")  # byte pieces could spell one, and it would end the line
         if len(hypotheses) == 1:
             return ScoredText(text, hypotheses[0].score, hypotheses[0].log_prob)
         log_prob = sum(hypothesis.log_prob for hypothesis in hypotheses)

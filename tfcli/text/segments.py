@@ -67,11 +67,19 @@ def _pack(parts: list[tuple[str, str]], fits: Callable[[str], bool]) -> list[tup
 def _cut(text: str, fits: Callable[[str], bool]) -> list[tuple[str, str]]:
     """Cut without regard to the text, each part as long as it fits."""
     parts = []
-    while text:
-        low, high = 1, len(text)  # the longest prefix that fits lies between
+    start, guess = (
+        0,
+        64,
+    )  # the next part is likely as long as the last: a look at all that is left would be dear
+    while start < len(text):
+        left = len(text) - start
+        high = min(guess, left)
+        while high < left and fits(text[start : start + high]):
+            high = min(2 * high, left)
+        low = 1  # the longest prefix that fits lies between
         while low < high:
             middle = (low + high + 1) // 2
-            low, high = (middle, high) if fits(text[:middle]) else (low, middle - 1)
-        parts.append((text[:low], ""))
-        text = text[low:]
+            low, high = (middle, high) if fits(text[start : start + middle]) else (low, middle - 1)
+        parts.append((text[start : start + low], ""))
+        start, guess = start + low, low
     return parts
