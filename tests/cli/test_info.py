@@ -59,7 +59,7 @@ def run(tmp_path: Path, recipe: Path) -> Path:
     weights = {"a": np.zeros((3, 4), np.float32), "b": np.zeros(5, np.float32), "c": np.zeros((), np.float32)}
     save_file(weights, folder / "best/model.safetensors", metadata={"format": "pt"})
     (folder / "metrics.jsonl").write_text(
-        '{"step": 100, "valid_bleu": 10.5}\n{"step": 200, "valid_bleu": 20.5}\n{"step": 250, "loss": 2.0}\n{"step": 3'
+        '{"step": 100, "kind": "valid", "bleu": 10.5}\n{"step": 200, "kind": "valid", "bleu": 20.5}\n{"step": 250, "loss": 2.0}\n{"step": 3'
     )
     (folder / "scores.json").write_text(json.dumps(SCORES))
     (folder / "environment.json").write_text(
@@ -139,7 +139,7 @@ def test_a_run_folder_is_shown_with_all_that_is_in_it(capsys: pytest.CaptureFixt
     assert found["checkpoints"] == [100, 200]
     assert found["last_step"] == 250
     assert found["model"] == {"d_model": 128, "n_heads": 4}
-    assert found["validation"] == {"step": 200, "valid_bleu": 20.5}
+    assert found["validation"] == {"step": 200, "kind": "valid", "bleu": 20.5}
     assert found["scores"] == SCORES["sets"]
     assert found["environment"]["commit"] == "abc"
     assert main(["info", str(run)]) == 0
