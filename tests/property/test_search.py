@@ -146,3 +146,30 @@ def test_a_networks_hypotheses_score_as_teacher_forcing_does(tiny_model, beam_si
             log_probs = logits.log_softmax(-1)
             forced = sum(float(log_probs[i, piece]) for i, piece in enumerate((*best.ids, EOS)))
             assert best.log_prob == pytest.approx(forced, abs=1e-4)
+
+
+def naive_beam(seed, max_length, width, length_penalty):
+    """Search one sentence with lists alone; return the ids of the hypotheses, best first."""
+    alive, ended = [((), 0.0)], []
+    for length in range(1, max_length + 1):
+        slots = width - len(ended)
+        candidates = []
+        for ids, total in alive:
+            for piece, log_prob in enumerate(LookupNextPiece.log_probs(seed, (BOS, *ids)).tolist()):
+                if log_prob > -math.inf and (piece == EOS or length < max_length):
+                    candidates.append(((*ids, piece), total + log_prob))
+        candidates.sort(key=lambda pair: -pair[1])
+        ended += [
+            (total / length**length_penalty, ids[:-1]) for ids, total in candidates[:slots] if ids[-1] == EOS
+        ]
+        alive = [pair for pair in candidates[: 2 * width] if pair[0][-1] != EOS][: width - len(ended)]
+    return [ids for _, ids in sorted(ended, key=lambda pair: -pair[0])]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), penalty=penalties, width=st.integers(1, 5), limit=st.integers(1, 8))
+def test_a_beam_of_any_width_finds_what_a_naive_one_finds(seed, penalty, width, limit):
+    (found,) = beam_search(
+        LookupNextPiece([seed], width), torch.tensor([limit]), BeamSettings(width, penalty, width)
+    )
+    assert [hypothesis.ids for hypothesis in found] == naive_beam(seed, limit, width, penalty)
