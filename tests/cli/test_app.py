@@ -181,11 +181,12 @@ def test_a_defect_exits_1_with_one_line_and_shows_where_with_v(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_ctrl_c_exits_130_and_says_nothing(
+def test_ctrl_c_exits_130_and_says_no_more_than_that(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    console.set_verbosity(console.Verbosity.NORMAL)
     assert run_raising(monkeypatch, KeyboardInterrupt()) == 130
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "interrupted\n")
 
 
 def test_a_verb_may_end_with_an_exit_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,10 +139,17 @@ def test_without_a_terminal_training_prints_plain_lines_to_stderr_alone(tmp_path
 def test_dry_run_tells_size_memory_and_time_and_trains_nothing(tmp_path, capsys):
     recipe = write_small_corpus(tmp_path)
     assert main(["train", str(recipe), "--out", str(tmp_path / "run"), "--dry-run"]) == 0
-    err = capsys.readouterr().err
+    out = capsys.readouterr().out
     for said in ("parameters: ", "worst batch: ", "peak memory: ", "target tokens/s", "expected: "):
-        assert said in err
+        assert said in out
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_missing_test_set_is_told_before_training(tmp_path, capsys):
+    recipe = write_small_corpus(tmp_path)
+    recipe.write_text(recipe.read_text().replace("held-out: {src: valid.en", "held-out: {src: vlaid.en"))
+    assert main(["train", str(recipe), "--out", str(tmp_path / "run")]) == 3
+    assert "data.tests.held-out.src" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -279,6 +286,7 @@ def test_tsv_adds_the_score(small_run, stdin, capfdbinary):
     [
         (["{tmp}/nothing"], 4, "no such folder"),
         (["{tmp}"], 4, "neither a model folder"),
+        (["{run}/recipe.yaml"], 4, "a file, expected a run folder or a model folder"),
         (["{run}", "{tmp}/nothing.txt"], 3, "no such file"),
         (["{run}", "{tmp}"], 3, "a folder, expected a file"),
         (["{run}", "-o", "{tmp}"], 3, "the input has no name"),
@@ -383,7 +391,7 @@ def test_a_recipe_error_is_told_without_loading_torch(tmp_path):
 def test_separate_vocabularies_and_other_choices_work_from_end_to_end(tmp_path, stdin, capfdbinary):
     recipe = write_small_corpus(tmp_path)
     changes = [
-        "tokenizer.shared=false", "tokenizer.kind=char", "tokenizer.vocab_size=60", "model.tie_embeddings=decoder",
+        "tokenizer.shared=false", "tokenizer.kind=char", "tokenizer.vocab_size=60",
         "model.positions=rotary", "model.norm=post", "model.attention_dropout=0.1", "training.schedule=cosine",
         "training.max_steps=6", "training.accumulation_steps=2", "decoding.beam_size=1", "training.precision=bf16",
     ]  # fmt: skip

@@ -57,7 +57,10 @@ def test_every_recipe_that_ships_is_valid_and_says_what_it_is_for(path):
             {"model": {"d_model": 12, "n_heads": 4, "positions": "rotary"}},
             "model.positions: rotary needs an even head width",
         ),
-        ({"tokenizer": {"shared": False}}, "model.tie_embeddings: 'all' needs tokenizer.shared: true"),
+        (
+            {"tokenizer": {"shared": False}, "model": {"tie_embeddings": "all"}},
+            "model.tie_embeddings: 'all' needs tokenizer.shared: true",
+        ),
         ({"model": {"max_positions": 100}}, "data.max_pieces: must be below model.max_positions (100)"),
         (
             {"decoding": {"max_source_pieces": 2000}},

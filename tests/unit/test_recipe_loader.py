@@ -112,10 +112,6 @@ SYMBOL = "0" * 80
         ("expected={a: {}}", "expected.a.bleu: this key is missing"),
         ("max_steps=5", "max_steps: unknown key, did you mean 'training.max_steps'?"),
         ("scoring.zzz=5", "scoring.zzz: unknown key; the keys here are tokenize, lowercase"),
-        (
-            "tokenizer.shared=false",
-            "model.tie_embeddings: 'all' needs tokenizer.shared: true; use 'decoder' or 'none'",
-        ),
         (f"seed={SYMBOL}x", f'seed: expected a whole number, got "{SYMBOL[:56]}...'),
         ("task=summary", "task: expected 'translation', got \"summary\""),
     ],

@@ -34,7 +34,8 @@ def evaluate(
         ),
     ] = None,
     beam_size: Annotated[
-        int | None, typer.Option(min=1, help="Instead of the recipe's.", rich_help_panel=RUN_PANEL)
+        int | None,
+        typer.Option(min=1, help="Instead of the recipe's.", rich_help_panel=RUN_PANEL),
     ] = None,
     device: Annotated[
         str | None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcli.commands.console import Progress, progress, say, say_or_warn, share_the_cores, warn
+from tfcli.commands.console import Progress, print_text, progress, say, say_or_warn, share_the_cores, warn
 from tfcli.commands.info import cpu_name
 from tfcli.errors import RecipeError
 
@@ -71,6 +71,8 @@ def train(
     roots = data_roots(settings, recipe.parent, data_root)
     corpora = [locate(corpus, roots, f"data.train[{i}]", say) for i, corpus in enumerate(settings.data.train)]
     valid = locate(settings.data.valid, roots, "data.valid", say)
+    for name, corpus in settings.data.tests.items():  # a wrong path is to be known now, not after hours
+        locate(corpus, roots, f"data.tests.{name}", say)
     settings = _with_root(settings, roots)
     run_dir = out if out is not None else Path("runs") / settings.name
     if fresh:
@@ -176,9 +178,11 @@ class ConsoleReporter:
         if kind == "valid":
             line = f"step {step}: validation loss {values['loss']:.3f}, perplexity {values['perplexity']:.2f}, BLEU {values['bleu']:.2f}"
         else:
+            # a start of less than two seconds has no rate of its own yet
+            rate = self._rate or values["tokens"] / max(values["elapsed_seconds"], 1e-3)
             line = (
                 f"step {step}/{self._max_steps}: loss {values['loss']:.3f}, perplexity {values['perplexity']:.2f}, "
-                f"learning rate {values['learning_rate']:.2e}, {self._rate:,.0f} target tokens/s, "
+                f"learning rate {values['learning_rate']:.2e}, {rate:,.0f} target tokens/s, "
                 f"{self._remaining(step)} left"
             )
         self._write(line)
@@ -193,8 +197,8 @@ class ConsoleReporter:
             self._bar.advance(state.step - 1)
         perplexity = math.exp(min(result.nll / result.tokens, 100.0))
         self._bar.update(
-            description=f"loss {result.loss / result.tokens:.3f}, perplexity {perplexity:.1f}, "
-            f"learning rate {result.learning_rate:.1e}, {self._rate:,.0f} target tokens/s"
+            description=f"loss {result.loss / result.tokens:.2f} ppl {perplexity:.1f} "
+            f"lr {result.learning_rate:.0e} {self._rate or 0:,.0f} tok/s"
         )
         self._bar.advance(1)
 
@@ -306,14 +310,14 @@ def _show_rehearsal(run: "Run") -> None:
 
     found = rehearse(run)
     (n_src, s), (_, t) = found.worst_src, found.worst_tgt
-    say(f"parameters: {found.parameters:,}")
-    say(f"worst batch: {n_src} pairs, {s} source and {t} target pieces each")
-    say(f"peak memory: {found.peak_memory_bytes / 2**20:,.0f} MiB")
-    say(
+    print_text(f"parameters: {found.parameters:,}")
+    print_text(f"worst batch: {n_src} pairs, {s} source and {t} target pieces each")
+    print_text(f"peak memory: {found.peak_memory_bytes / 2**20:,.0f} MiB")
+    print_text(
         f"speed: {found.seconds_per_step:.2f} s a step, {found.target_tokens_per_second:,.0f} target tokens/s"
     )
     steps = run.recipe.training.max_steps
-    say(f"expected: {duration(found.expected_seconds)} for {steps:,} steps, validations not counted")
+    print_text(f"expected: {duration(found.expected_seconds)} for {steps:,} steps, validations not counted")
 
 
 def _show_outcome(run: "Run", outcome: "Outcome") -> None:

@@ -50,7 +50,7 @@ def translate_stream(
 ) -> StreamCounts:
     r"""Read lines (ended by `\n` alone) until the end, write as many; flushed after each window.
 
-    A final line without `\n` stays without. Bytes that are no UTF-8 are replaced, and their lines counted.
+    A final line without `\n` stays without when its translation alone is written. Bytes that are no UTF-8 are replaced, and their lines counted.
     """
     counts = StreamCounts()
     for window in _windows(source, settings.window_lines):
@@ -66,7 +66,7 @@ def translate_stream(
         translations = translator.translate(lines, advance, settings.n_best)
         for raw, translation in zip(window, translations, strict=True):
             counts.split += translation.n_parts > 1
-            end = b"\n" if raw.endswith(b"\n") else b""
+            end = b"\n" if raw.endswith(b"\n") or settings.format != "text" else b""
             sink.write(render(translation, settings.format).encode("utf-8") + end)
             counts.written += 1
         sink.flush()

@@ -91,9 +91,13 @@ def find_model_folder(path: Path) -> Path:
             return folder
     if not path.exists():
         raise CheckpointError(f"{path}: no such folder", "give a run folder or a model folder")
+    if path.is_file():
+        raise CheckpointError(
+            f"{path}: a file, expected a run folder or a model folder", "give the folder it is for"
+        )
     raise CheckpointError(
         f"{path}: neither a model folder (config.json) nor a run folder with best/",
-        "a run gets best/ at its first validation; is it still training?",
+        "a run gets best/ at its first validation: let it train until then (training.validate_every)",
     )
 
 

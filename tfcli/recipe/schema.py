@@ -152,7 +152,7 @@ class ModelSection(Section):
     activation: Literal["relu", "gelu"] = "relu"
     """Non-linearity of the feed-forward."""
     tie_embeddings: Literal["all", "decoder", "none"] = "all"
-    """One matrix for source, target and output; for target and output; or three."""
+    """One matrix for source, target and output; for target and output (the default with two vocabularies); or three."""
     max_positions: PositiveInt = 1024
     """Longest sequence the network takes; unit: pieces, marks included."""
 
@@ -282,6 +282,17 @@ class Recipe(Section):
     def max_source_pieces(self) -> int:
         """Source pieces above which a line is split for translation."""
         return self.decoding.max_source_pieces or self.data.max_pieces
+
+    @model_validator(mode="before")
+    @classmethod
+    def _two_vocabularies_share_no_matrix(cls, given: Any) -> Any:
+        """Let `tie_embeddings` follow `tokenizer.shared: false` where it is not given."""
+        if not isinstance(given, dict):
+            return given
+        tokenizer, model = given.get("tokenizer"), given.get("model", {})
+        if isinstance(tokenizer, dict) and tokenizer.get("shared") is False and isinstance(model, dict):
+            return {**given, "model": {"tie_embeddings": "decoder", **model}}
+        return given
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
