@@ -16,7 +16,6 @@ from tfcli.commands.console import (
     fail,
     level_of,
     print_text,
-    say,
     set_verbosity,
     verbosity,
     with_verbosity,
@@ -89,7 +88,6 @@ def main(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _drop_stdout()
     except (KeyboardInterrupt, typer.Abort):
-        say("interrupted")
         return EXIT_INTERRUPTED
     except Exception as error:
         if verbosity() >= Verbosity.VERBOSE:
