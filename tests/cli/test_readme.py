@@ -105,6 +105,8 @@ def test_the_readmes_recipe_is_enough_and_its_error_is_what_one_gets(clone):
     done = run(clone, shown[1])
     assert done.returncode == 2
     assert done.stderr.split("\n")[0] == shown[2]
+    for language in ("de", "en"):
+        shutil.copy(clone / "data" / "demo" / f"valid.{language}.gz", clone / f"news.{language}.gz")
     for name in ("train", "valid"):
         for language in ("de", "en"):
             shutil.copy(clone / "data" / "demo" / f"valid.{language}.gz", clone / f"{name}.{language}.gz")
