@@ -411,7 +411,12 @@ def test_a_compiled_run_gives_the_losses_of_an_eager_one(tmp_path):
     losses = {}
     for name in ("false", "true"):
         run = tmp_path / name
-        changes = [f"training.compile={name}", "training.max_steps=4", "training.log_every=1"]
+        changes = [
+            f"training.compile={name}",
+            "training.max_steps=4",
+            "training.log_every=1",
+            "training.precision=fp32",
+        ]
         options = [word for change in changes for word in ("--set", change)]
         environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
         command = [sys.executable, "-m", "tfcli", "train", str(recipe), "--out", str(run), "-q", *options]
