@@ -207,7 +207,7 @@ class TrainingSection(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the matrix products; auto takes bf16 where the hardware has it, else fp32."""
     compile: bool = False
-    """torch.compile the network: faster steps after a start of half a minute or more, where it pays; needs a C++
+    """torch.compile the network: faster steps on some machines after a start of half a minute or more; needs a C++
     compiler on CPUs. A resumed run then repeats to rounding, not bit for bit."""
     validate_every: PositiveInt = 500
     """Steps between validations (loss, and BLEU of real translations)."""
