@@ -1,9 +1,12 @@
 """The command `tfcli`: its verbs, its common options, and the one place where errors become exit codes."""
 
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +30,6 @@ from tfcli.commands.train import train
 from tfcli.commands.translate import translate
 from tfcli.errors import TfcliError
 
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
 EXIT_CODES = """[bold]Exit codes[/bold]
@@ -76,19 +78,48 @@ def _common(
     set_verbosity(Verbosity.NORMAL if level is None else level)
 
 
+class _SignalledError(BaseException):
+    """Ctrl-C or SIGTERM; no KeyboardInterrupt, which Typer would swallow before anything could be said."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM unwind what runs, so that every temporary file is removed on the way."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may listen
+        return
+
+    def stop(number: int, _: object) -> None:
+        raise _SignalledError(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     try:
-        code = typer.main.get_command(app).main(args, prog_name="tfcli", standalone_mode=False)
-        sys.stdout.flush()  # a reader that has gone away is noticed here rather than at exit
+        with _signals_raise():
+            code = typer.main.get_command(app).main(args, prog_name="tfcli", standalone_mode=False)
+            sys.stdout.flush()  # a reader that has gone away is noticed here rather than at exit
+    except _SignalledError as stop:
+        name = "interrupted" if stop.number == signal.SIGINT else "stopped by SIGTERM"
+        fail(name, "nothing half-written was kept; the same command does the rest, or starts over")
+        return 128 + stop.number
     except SystemExit as stop:
         if not isinstance(stop.__context__, BrokenPipeError):
             raise
         return _drop_stdout()
     except BrokenPipeError:
         return _drop_stdout()
-    except (KeyboardInterrupt, typer.Abort):
-        return EXIT_INTERRUPTED
     except Exception as error:
         if verbosity() >= Verbosity.VERBOSE:
             traceback.print_exc()

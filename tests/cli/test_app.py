@@ -3,9 +3,11 @@
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -124,6 +126,11 @@ def run_raising(monkeypatch: pytest.MonkeyPatch, error: BaseException, *flags: s
     def verb() -> None:
         raise error
 
+    return run_verb(monkeypatch, verb, *flags)
+
+
+def run_verb(monkeypatch: pytest.MonkeyPatch, verb: Callable[[], None], *flags: str) -> int:
+    """Run `verb` as the only one of the shell and return the exit code."""
     shell = typer.Typer(context_settings=app.app.info.context_settings, pretty_exceptions_enable=False)
     shell.callback()(app._common)
     shell.command("verb")(console.with_verbosity(verb))
@@ -181,11 +188,29 @@ def test_a_defect_exits_1_with_one_line_and_shows_where_with_v(
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_ctrl_c_exits_130_and_says_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("number", "line"), [(signal.SIGINT, "error: interrupted"), (signal.SIGTERM, "error: stopped by SIGTERM")]
+)
+def test_a_signal_unwinds_the_verb_and_ends_with_a_line_and_its_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: signal.Signals, line: str
 ) -> None:
-    assert run_raising(monkeypatch, KeyboardInterrupt()) == 130
-    assert capsys.readouterr() == ("", "")
+    unwound = []
+
+    def verb() -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(30)
+        finally:
+            unwound.append(number)
+
+    before = signal.getsignal(number)
+    assert run_verb(monkeypatch, verb) == 128 + number
+    assert unwound == [number]
+    assert signal.getsignal(number) is before
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.split("\n")[0] == line
+    assert err.split("\n")[1].startswith("hint: ")
 
 
 def test_a_verb_may_end_with_an_exit_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

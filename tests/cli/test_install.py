@@ -112,7 +112,7 @@ def test_constraints_hold_the_whole_closure_and_nothing_else() -> None:
         needed = closure("tfcli", frozenset({"dev", "tensorboard"}))
     except PackageNotFoundError as error:
         pytest.skip(f"{error}: the dependencies are not all installed")
-    assert needed | {"setuptools"} == set(PINS)
+    assert needed == set(PINS)
 
 
 def test_a_hook_runs_what_make_lint_runs() -> None:

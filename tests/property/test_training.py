@@ -128,6 +128,15 @@ def test_a_finished_run_says_so_and_goes_on_when_steps_are_added(tmp_path):
     assert fit(longer).step == 12
 
 
+def test_fewer_steps_than_were_made_are_refused_and_a_finished_run_does_not_claim_to_resume(tmp_path):
+    fit(make_run(tmp_path))
+    with pytest.raises(RecipeError, match=r"training.max_steps: 7, but .* has made 8 steps"):
+        fit(make_run(tmp_path, max_steps=7))
+    again = make_run(tmp_path)
+    fit(again)
+    assert not any(note.startswith("resuming") for note in again.reporter.notes)
+
+
 def test_settings_that_change_the_updates_are_refused_with_a_list(tmp_path):
     fit(make_run(tmp_path))
     with pytest.raises(RecipeError) as caught:

@@ -1,18 +1,27 @@
 """The verb `train`: from a recipe to a run folder with a model in it."""
 
-import functools
-import math
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcli.commands.console import Progress, print_text, progress, say, say_or_warn, share_the_cores, warn
+from tfcli.commands.console import print_json, print_text, say, say_or_warn, share_the_cores
 from tfcli.commands.info import cpu_name
+from tfcli.commands.options import (
+    DataRootOption,
+    DeviceOption,
+    JsonOption,
+    OutOption,
+    PrecisionOption,
+    RecipeArgument,
+    SetOption,
+    refuse_unknown_precision,
+)
+from tfcli.commands.recipes import TextFiles, open_recipe, open_text
+from tfcli.commands.train_display import ConsoleReporter, duration
 from tfcli.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -21,12 +30,11 @@ if TYPE_CHECKING:
     from tfcli.corpus.prepare import Prepared
     from tfcli.model.transformer import Transformer
     from tfcli.recipe.schema import Recipe
-    from tfcli.text.files import CorpusFiles
     from tfcli.training.fit import Outcome, Run
-    from tfcli.training.state import TrainingState
-    from tfcli.training.step import StepResult
 
-EXIT_TERMINATED = 143  # 128 + SIGTERM, as a shell reports it
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
+EXIT_TERMINATED = 143  # 128 + SIGTERM
+TEXT_PANEL = "Without a recipe"
 # What a run folder holds besides the tokenizer and the encoded corpora, which --fresh may keep.
 RUN_ENTRIES = (
     "checkpoints", "best", "tensorboard", "metrics.jsonl", "finished.json", "scores.json", "eval", "log.txt",
@@ -35,21 +43,32 @@ RUN_ENTRIES = (
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe.")
+    recipe: RecipeArgument = None,
+    src: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Source text, a sentence a line, .gz or .xz too.", rich_help_panel=TEXT_PANEL
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help=r"The run folder.  \[default: runs/NAME]")] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder that data paths start from, before TFCLI_DATA and data.root.")
+    tgt: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Its translation, line for line.", rich_help_panel=TEXT_PANEL),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel="Hardware")
-    ] = "auto",
-    precision: Annotated[
-        str | None,
-        typer.Option(help="auto, fp32 or bf16, instead of the recipe's.", rich_help_panel="Hardware"),
+    valid_src: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=r"Validation source.  \[default: pairs held out of the text]",
+            rich_help_panel=TEXT_PANEL,
+        ),
     ] = None,
+    valid_tgt: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Validation target.", rich_help_panel=TEXT_PANEL),
+    ] = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    data_root: DataRootOption = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over: drop the run's checkpoints instead of resuming.")
     ] = False,
@@ -57,47 +76,74 @@ def train(
         bool,
         typer.Option("--dry-run", help="Load everything, try the worst batch, tell size, memory and time."),
     ] = False,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Train a network as a recipe says; run again, it resumes from the newest checkpoint.
+    """Train a network as a recipe says, or on two files; run again, it resumes from the newest checkpoint.
 
-    Example: tfcli train recipes/demo.yaml --set training.max_steps=500
+    Example: tfcli train --src train.de --tgt train.en --out runs/de-en
     """
-    from tfcli.corpus.prepare import prepare
-    from tfcli.recipe.loader import load_recipe
-    from tfcli.text.files import data_roots, locate
-
+    files = _text_files(recipe, (src, tgt, valid_src, valid_tgt), out, data_root)
     wishes = [*(overrides or []), *([f"training.precision={precision}"] if precision else [])]
-    settings = load_recipe(recipe, wishes)
-    roots = data_roots(settings, recipe.parent, data_root)
-    corpora = [locate(corpus, roots, f"data.train[{i}]", say) for i, corpus in enumerate(settings.data.train)]
-    valid = locate(settings.data.valid, roots, "data.valid", say)
-    for name, corpus in settings.data.tests.items():  # a wrong path is to be known now, not after hours
-        locate(corpus, roots, f"data.tests.{name}", say)
-    settings = _with_root(settings, roots)
+    if precision is not None:
+        refuse_unknown_precision(precision)
+    if fresh and out is not None:
+        _refuse_strange_folder(out)
+    if files is not None and out is not None:
+        opened = open_text(files, out, wishes, device, begin=fresh)
+    else:
+        opened = open_recipe(recipe or "", wishes, data_root)
+    settings = opened.recipe
     run_dir = out if out is not None else Path("runs") / settings.name
     if fresh:
         _refuse_strange_folder(run_dir)
     share_the_cores()
+    from tfcli.corpus.prepare import prepare
     from tfcli.model.precision import pick_device
 
-    pick_device(device)  # before anything is written or dropped
-    prepared = prepare(settings, corpora, valid, run_dir, say_or_warn, replace=fresh and not dry_run)
+    pick_device(device or "auto")  # before anything is written or dropped
+    prepared = prepare(
+        settings, opened.train, opened.valid, run_dir, say_or_warn, replace=fresh and not dry_run
+    )
     if fresh and not dry_run:
         _drop(run_dir)
     log = None if dry_run else run_dir / "log.txt"
     with ConsoleReporter(settings.training.max_steps, log) as reporter:
         interruption = Interruption()
-        run = _make_run(settings, run_dir, prepared, valid, device, reporter, interruption)
+        run = _make_run(settings, run_dir, prepared, device or "auto", reporter, interruption)
         if dry_run:
-            _show_rehearsal(run)
+            _show_rehearsal(run, as_json=as_json)
             return
         from tfcli.training.fit import fit
 
         with interruption:
             outcome = fit(run)
-    _show_outcome(run, outcome)
+    _show_outcome(run, outcome, as_json=as_json)
     if outcome.reason == "stopped":
-        raise typer.Exit(EXIT_TERMINATED if interruption.signal == signal.SIGTERM else 130)
+        raise typer.Exit(EXIT_TERMINATED if interruption.signal == signal.SIGTERM else EXIT_INTERRUPTED)
+
+
+def _text_files(
+    recipe: str | None, paths: "tuple[Path | None, ...]", out: Path | None, data_root: Path | None
+) -> TextFiles | None:
+    """Return the files that stand for a recipe, None when a recipe is given."""
+    src, tgt, valid_src, valid_tgt = paths
+    if recipe is not None:
+        if any(path is not None for path in paths):
+            raise typer.BadParameter("give a RECIPE, or --src and --tgt, not both")
+        return None
+    if src is None or tgt is None:
+        raise typer.BadParameter(
+            "give a RECIPE, or --src FILE and --tgt FILE" if src is tgt else "--src and --tgt belong together"
+        )
+    if out is None:
+        raise typer.BadParameter("--src and --tgt need --out RUN, the folder to train in")
+    if (valid_src is None) != (valid_tgt is None):
+        raise typer.BadParameter("--valid-src and --valid-tgt belong together")
+    if data_root is not None:
+        raise typer.BadParameter("--data-root goes with a RECIPE; paths given here start from this folder")
+    return TextFiles(src, tgt, valid_src, valid_tgt)
 
 
 class Interruption:
@@ -118,116 +164,11 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _take(self, number: int, _: object) -> None:
+    def _take(self, number: int, frame: object) -> None:
         if self.signal is not None:
-            raise KeyboardInterrupt
+            self._before[number](number, frame)
         self.signal = number
         say("stopping when this step or validation is done and a checkpoint written; again to stop at once")
-
-
-class ConsoleReporter:
-    """Shows how training goes: a live line on a terminal, plain lines elsewhere, and all lines in log.txt."""
-
-    def __init__(self, max_steps: int, log: Path | None) -> None:
-        self._max_steps = max_steps
-        self._log = log.open("a", encoding="utf-8") if log is not None else None
-        self._bar: Progress | None = None
-        self._close_bar: Callable[[], object] | None = None
-        self._shown_step = 0
-        self._start = (time.perf_counter(), 0)
-        self._rate_from = (0.0, 0)  # elapsed seconds and tokens at the last line
-        self._rate = 0.0
-
-    def __enter__(self) -> "ConsoleReporter":
-        """Return itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the live line away and close the log."""
-        if self._close_bar is not None:
-            self._close_bar()
-        if self._log is not None:
-            self._log.close()
-
-    def note(self, message: str) -> None:
-        """Show a remark."""
-        self._write(message)
-        say(message)
-
-    def warn(self, message: str) -> None:
-        """Show a warning."""
-        self._write(f"warning: {message}")
-        warn(message)
-
-    def progress(self, state: "TrainingState", result: "StepResult") -> None:
-        """Move the live line."""
-        if self._shown_step == 0:
-            self._start = (time.perf_counter(), state.step - 1)
-            self._rate_from = (state.elapsed_seconds, state.tokens)
-            self._shown_step = state.step - 1
-        if state.elapsed_seconds - self._rate_from[0] > 2.0:
-            seconds, tokens = self._rate_from
-            self._rate = (state.tokens - tokens) / (state.elapsed_seconds - seconds)
-            self._rate_from = (state.elapsed_seconds, state.tokens)
-        if sys.stderr.isatty():
-            self._show_bar(state, result)
-        self._shown_step = state.step
-
-    def row(self, kind: str, step: int, values: dict[str, float]) -> None:
-        """Show a line of the log."""
-        if kind == "valid":
-            line = f"step {step}: validation loss {values['loss']:.3f}, perplexity {values['perplexity']:.2f}, BLEU {values['bleu']:.2f}"
-        else:
-            # a start of less than two seconds has no rate of its own yet
-            rate = self._rate or values["tokens"] / max(values["elapsed_seconds"], 1e-3)
-            line = (
-                f"step {step}/{self._max_steps}: loss {values['loss']:.3f}, perplexity {values['perplexity']:.2f}, "
-                f"learning rate {values['learning_rate']:.2e}, {rate:,.0f} target tokens/s, "
-                f"{self._remaining(step)} left"
-            )
-        self._write(line)
-        if kind == "valid" or not sys.stderr.isatty():
-            say(line)
-
-    def _show_bar(self, state: "TrainingState", result: "StepResult") -> None:
-        if self._bar is None:
-            manager = progress("training", self._max_steps, "steps")
-            self._bar = manager.__enter__()
-            self._close_bar = functools.partial(manager.__exit__, None, None, None)
-            self._bar.advance(state.step - 1)
-        perplexity = math.exp(min(result.nll / result.tokens, 100.0))
-        self._bar.update(
-            description=f"loss {result.loss / result.tokens:.2f} ppl {perplexity:.1f} "
-            f"lr {result.learning_rate:.0e} {self._rate or 0:,.0f} tok/s"
-        )
-        self._bar.advance(1)
-
-    def _remaining(self, step: int) -> str:
-        start_time, start_step = self._start
-        per_step = (time.perf_counter() - start_time) / max(1, step - start_step)
-        return duration(per_step * (self._max_steps - step))
-
-    def _write(self, line: str) -> None:
-        if self._log is not None:
-            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-            self._log.flush()
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it: 45 s, 12 min, 3 h 05 min."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def _with_root(recipe: "Recipe", roots: "Sequence[Path]") -> "Recipe":
-    """Return the recipe with `data.root` as the absolute folder that its training text was found in."""
-    first = recipe.data.train[0]
-    name = first.tsv or first.src or ""
-    root = next(root for root in roots if (root / name).exists())
-    data = recipe.data.model_copy(update={"root": str(root.absolute())})
-    return recipe.model_copy(update={"data": data})
 
 
 def _refuse_strange_folder(run_dir: Path) -> None:
@@ -251,7 +192,6 @@ def _make_run(
     recipe: "Recipe",
     run_dir: Path,
     prepared: "Prepared",
-    valid: "CorpusFiles",
     device_name: str,
     reporter: ConsoleReporter,
     interruption: Interruption,
@@ -267,7 +207,7 @@ def _make_run(
     tokenizer = prepared.tokenizer
     config = ModelConfig.from_recipe(recipe.model, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)
     say(f"{run_dir}: {len(prepared.train):,} pairs, training on {device} in {precision}")
-    pairs = list(read_pairs(valid))
+    pairs = list(read_pairs(prepared.valid_files))
     return Run(
         recipe=recipe,
         run_dir=run_dir,
@@ -305,13 +245,26 @@ def _validator(
     return bleu
 
 
-def _show_rehearsal(run: "Run") -> None:
+def _show_rehearsal(run: "Run", *, as_json: bool) -> None:
     from tfcli.training.rehearsal import rehearse
 
     found = rehearse(run)
-    (n_src, s), (_, t) = found.worst_src, found.worst_tgt
+    (n_pairs, s), (_, t) = found.worst_src, found.worst_tgt
+    if as_json:
+        print_json(
+            {
+                "run": str(run.run_dir),
+                "parameters": found.parameters,
+                "worst_batch": {"pairs": n_pairs, "source_pieces": s, "target_pieces": t},
+                "peak_memory_bytes": found.peak_memory_bytes,
+                "seconds_per_step": found.seconds_per_step,
+                "target_tokens_per_second": found.target_tokens_per_second,
+                "expected_seconds": found.expected_seconds,
+            }
+        )
+        return
     print_text(f"parameters: {found.parameters:,}")
-    print_text(f"worst batch: {n_src} pairs, {s} source and {t} target pieces each")
+    print_text(f"worst batch: {n_pairs} pairs, {s} source and {t} target pieces each")
     print_text(f"peak memory: {found.peak_memory_bytes / 2**20:,.0f} MiB")
     print_text(
         f"speed: {found.seconds_per_step:.2f} s a step, {found.target_tokens_per_second:,.0f} target tokens/s"
@@ -320,9 +273,28 @@ def _show_rehearsal(run: "Run") -> None:
     print_text(f"expected: {duration(found.expected_seconds)} for {steps:,} steps, validations not counted")
 
 
-def _show_outcome(run: "Run", outcome: "Outcome") -> None:
+def _show_outcome(run: "Run", outcome: "Outcome", *, as_json: bool) -> None:
     from tfcli.training.rehearsal import peak_memory
 
+    memory = peak_memory(run.device)
+    _say_outcome(run, outcome, memory)
+    if as_json:
+        model = run.run_dir / "best"
+        print_json(
+            {
+                "run": str(run.run_dir),
+                "reason": outcome.reason,
+                "step": outcome.step,
+                "best_step": outcome.best_step,
+                "best_bleu": outcome.best_bleu,
+                "seconds": outcome.seconds,
+                "peak_memory_bytes": memory,
+                "model": str(model) if model.is_dir() else None,
+            }
+        )
+
+
+def _say_outcome(run: "Run", outcome: "Outcome", memory: int) -> None:
     best = "no validation yet"
     if outcome.best_bleu is not None:
         best = f"best validation BLEU {outcome.best_bleu:.2f} at step {outcome.best_step}"
@@ -330,10 +302,15 @@ def _show_outcome(run: "Run", outcome: "Outcome") -> None:
         say(f"{run.run_dir}: training is finished (step {outcome.step}, {best}); nothing to do")
         ended_early = outcome.step < run.recipe.training.max_steps
         key = "training.patience" if ended_early else "training.max_steps"
-        say(f"raise {key} to go on, or use --fresh to start over")
+        if key == "training.max_steps" and run.recipe.training.schedule == "cosine":
+            say(
+                "its learning rate has come to its end; to train longer, raise training.max_steps with --fresh"
+            )
+        else:
+            say(f"raise {key} to go on, or use --fresh to start over")
         return
     if outcome.reason == "stopped":
         say(f"stopped at step {outcome.step}; the same command resumes")
         return
-    say(f"finished at step {outcome.step}; {best}; peak memory {peak_memory(run.device) / 2**20:,.0f} MiB")
+    say(f"finished at step {outcome.step}; {best}; peak memory {memory / 2**20:,.0f} MiB")
     say(f"model: {run.run_dir / 'best'}   try: tfcli translate {run.run_dir} < source.txt")

@@ -1,6 +1,6 @@
 """From corpus files to a tokenizer and encoded corpora in a run folder, reused while nothing has changed.
 
-1. The lines are counted and the files' contents hashed.
+1. The lines are counted and the files' contents hashed; where the recipe asks for it, validation pairs are held out.
 2. The tokenizer is trained on the training corpora, if they or its settings have changed.
 3. Training pairs are cleaned and encoded, validation pairs encoded as they are, if anything has changed.
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from tfcli.corpus.encode import EncodedBlock, Encoder, encode_blocks, processes_for, text_blocks
 from tfcli.corpus.fingerprint import FileDigests, read_record, write_record
+from tfcli.corpus.held_out import HeldOut, hold_out
 from tfcli.corpus.shards import FORMAT_VERSION, ParallelIds, ShardWriter
 from tfcli.corpus.stats import CorpusStats, CorpusTally
 from tfcli.corpus.suspicions import Evenness, misalignment, swapped_sides
@@ -42,13 +43,15 @@ _PROGRESS_SECONDS = 5.0
 class Prepared:
     """What training starts from.
 
-    `stats` has a row for each training corpus and one for validation, `digests` the SHA-256 of every file's
-    uncompressed content by path; `reused` says that nothing had to be made anew.
+    `valid_files` is the validation text, given or held out. `stats` has a row for each training corpus and one for
+    validation, `digests` the SHA-256 of every file's uncompressed content by path; `reused` says that nothing had
+    to be made anew.
     """
 
     tokenizer: Tokenizer
     train: ParallelIds
     valid: ParallelIds
+    valid_files: CorpusFiles
     stats: list[CorpusStats]
     warnings: list[str]
     digests: dict[str, str]
@@ -70,7 +73,7 @@ class _Job:
 def prepare(
     recipe: Recipe,
     train: Sequence[CorpusFiles],
-    valid: CorpusFiles,
+    valid: CorpusFiles | None,
     run_dir: Path,
     report: Callable[[str], None],
     *,
@@ -78,7 +81,7 @@ def prepare(
 ) -> Prepared:
     """Train the tokenizer and encode the corpora into the run folder, or take what is there already.
 
-    With `replace`, the run's checkpoints are about to go: its tokenizer may become another one.
+    `valid` None: the pairs that `data.valid` holds out of the training text. With `replace`, the run's checkpoints are about to go: its tokenizer may become another one.
 
     Raises: DataError when the text cannot be used, RecipeError when the tokenizer's settings do not suit it,
     CheckpointError when the run has checkpoints and its tokenizer would become another one.
@@ -87,12 +90,17 @@ def prepare(
     with _writing(run_dir):
         folder.mkdir(parents=True, exist_ok=True)
         digests = FileDigests(folder / "files.json")
-        train_digests, valid_digests = [digests.of(files) for files in train], digests.of(valid)
+        train_digests = [digests.of(files) for files in train]
+        held_out = None
+        if valid is None:
+            held_out = hold_out(recipe, train, train_digests, folder, report)
+            valid = held_out.files
+        valid_digests = digests.of(valid)
         digests.remember()
         tokenizer, same_tokenizer = _tokenizer(
             recipe, (train, valid), train_digests, run_dir, report, replace=replace
         )
-        train_job = _train_job(recipe, folder, train, train_digests, tokenizer)
+        train_job = _train_job(recipe, folder, train, train_digests, tokenizer, held_out)
         valid_job = _valid_job(recipe, folder, valid, [valid_digests, *train_digests], tokenizer)
         train_ids, train_record, same_train = _encoded(train_job, tokenizer, train[0], report)
         valid_ids, valid_record, same_valid = _encoded(valid_job, tokenizer, train[0], report)
@@ -104,6 +112,7 @@ def prepare(
         tokenizer=tokenizer,
         train=train_ids,
         valid=valid_ids,
+        valid_files=valid,
         stats=[CorpusStats.from_json(stats) for record in records for stats in record["stats"]],
         warnings=warnings,
         digests=digests.used,
@@ -117,8 +126,9 @@ def _train_job(
     corpora: Sequence[CorpusFiles],
     digests: list[dict[str, str]],
     tokenizer: Tokenizer,
+    held_out: HeldOut | None,
 ) -> _Job:
-    rules = CleaningRules.of(recipe.data)
+    rules = CleaningRules.of(recipe.data, held_out.rule if held_out is not None else None)
     names = ["train"] if len(corpora) == 1 else [f"train[{i}]" for i in range(len(corpora))]
     fingerprint = {
         "format": FORMAT_VERSION,
@@ -133,13 +143,16 @@ def _valid_job(
     recipe: Recipe, folder: Path, corpus: CorpusFiles, digests: list[dict[str, str]], tokenizer: Tokenizer
 ) -> _Job:
     max_positions = recipe.model.max_positions
+    # what was held out is as clean as the training text it comes from; given files are taken as they are
+    rules = CleaningRules.of(recipe.data) if recipe.data.valid.held_out else None
     fingerprint = {
         "format": FORMAT_VERSION,
         "tokenizer": tokenizer.digest,
         "files": digests,  # the training files' as well: the warning about swapped sides compares with them
         "max_positions": max_positions,
+        "cleaning": asdict(rules) if rules is not None else None,
     }
-    return _Job(folder / "valid", ["valid"], [corpus], fingerprint, None, max_positions)
+    return _Job(folder / "valid", ["valid"], [corpus], fingerprint, rules, max_positions)
 
 
 @contextmanager
@@ -175,8 +188,6 @@ def _tokenizer(
     record = read_record(record_path) or {}
     present = _tokenizer_present(run_dir)
     if present and record.get("made_from") == made_from and record.get("digest") == present.digest:
-        for note in record.get("notes", []):
-            report(note)
         return present, True
     train, valid = corpora
     lines = sum(count_pairs(files) for files in train)
@@ -195,7 +206,7 @@ def _tokenizer(
     for note in notes:
         report(note)
     tokenizer.save(run_dir)
-    write_record(record_path, {"made_from": made_from, "digest": tokenizer.digest, "notes": notes})
+    write_record(record_path, {"made_from": made_from, "digest": tokenizer.digest})
     return tokenizer, False
 
 
@@ -312,7 +323,7 @@ def _refuse_empty(job: _Job, stats: Sequence[CorpusStats]) -> None:
         raise DataError(f"data.{job.folder.name}: no lines in {_paths(job.corpora)}", "check the files")
     reasons = ", ".join(f"{row.name} {reason} {n:,}" for row in stats for reason, n in row.dropped.items())
     raise DataError(
-        f"data.train: all {lines:,} pairs were dropped ({reasons})",
+        f"data.{job.folder.name}: all {lines:,} pairs were dropped ({reasons})",
         "check the files, or loosen data.max_pieces, data.max_length_ratio and the other keys of the data section",
     )
 

@@ -77,6 +77,30 @@ class Corpus(Section):
         return self
 
 
+class Validation(Corpus):
+    """Aligned text, or how much of the training text is held out for the purpose: `pairs` or `fraction`."""
+
+    pairs: PositiveInt | None = None
+    """This many pairs of the training text, chosen by a hash of their text, are held out of training."""
+    fraction: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    """About this share of the training text's pairs is held out, likewise."""
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the pairs come out of the training text."""
+        return self.pairs is not None or self.fraction is not None
+
+    @model_validator(mode="after")
+    def _two_files_or_one(self) -> Self:
+        if not self.held_out:
+            return super()._two_files_or_one()  # type: ignore[operator,no-any-return]
+        given = [key for key in self.model_fields_set if getattr(self, key) is not None]
+        if len(given) > 1:
+            others = ", ".join(f"'{key}'" for key in sorted(given))
+            raise contradiction(min(given), f"give files, or 'pairs', or 'fraction', got {others}")
+        return self
+
+
 class DataSection(Section):
     """The corpora and what is dropped from the training text."""
 
@@ -88,8 +112,9 @@ class DataSection(Section):
     """Folder that relative data paths start from; `--data-root` and TFCLI_DATA take its place."""
     train: Annotated[list[Corpus], Field(min_length=1)]
     """Training corpora; one epoch is every kept pair of all of them once."""
-    valid: Corpus
-    """Validation corpus: chooses the best checkpoint. Never cleaned."""
+    valid: Validation
+    """Validation corpus: chooses the best checkpoint. Files are never cleaned; `pairs: 1000` or `fraction: 0.01`
+    holds pairs out of the training text instead."""
     tests: dict[Name, Corpus] = Field(default_factory=dict)
     """Test sets by name, for `tfcli eval`. Never cleaned."""
     max_pieces: PositiveInt = 200

@@ -1,7 +1,7 @@
 """What is dropped from the training text, and why: each dropped pair is counted under one reason.
 
-The reasons, in the order in which they are tried: a blank side, source and target identical, a side too long,
-lengths too unlike, a duplicate of a pair that was kept.
+The reasons, in the order in which they are tried: held out for validation, a blank side, source and target
+identical, a side too long, lengths too unlike, a duplicate of a pair that was kept.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from tfcli.recipe.schema import DataSection
 
-BLANK, IDENTICAL, TOO_LONG, LENGTH_RATIO, DUPLICATE = REASONS = (
+HELD_OUT, BLANK, IDENTICAL, TOO_LONG, LENGTH_RATIO, DUPLICATE = REASONS = (
+    "held_out",
     "blank",
     "identical",
     "too_long",
@@ -27,8 +28,33 @@ _RATIO_SLACK = 10
 
 
 @dataclass(frozen=True)
+class HoldOut:
+    """Which pairs are held out for validation: those whose hash, a number below 2 ** 64, is below `threshold`.
+
+    Blank ones and those with a side of more than `max_characters` never are.
+    """
+
+    threshold: int
+    max_characters: int
+
+    def takes(self, src: str, tgt: str) -> bool:
+        """Say whether a pair is held out."""
+        return (
+            0 < len(src) <= self.max_characters
+            and 0 < len(tgt) <= self.max_characters
+            and not (src.isspace() or tgt.isspace())
+            and self.number(src, tgt) < self.threshold
+        )
+
+    @staticmethod
+    def number(src: str, tgt: str) -> int:
+        """Return the pair's hash as a number."""
+        return int.from_bytes(pair_key(src, tgt)[:8], "big")
+
+
+@dataclass(frozen=True)
 class CleaningRules:
-    """The cleaning keys of a recipe's data section.
+    """The cleaning keys of a recipe's data section, and what is held out of it.
 
     Units: max_pieces in pieces, end mark not counted.
     """
@@ -37,17 +63,22 @@ class CleaningRules:
     max_length_ratio: float | None
     drop_identical: bool
     drop_duplicates: bool
+    hold_out: HoldOut | None = None
 
     @classmethod
-    def of(cls, data: DataSection) -> CleaningRules:
+    def of(cls, data: DataSection, hold_out: HoldOut | None = None) -> CleaningRules:
         """Take the rules from a recipe."""
-        return cls(data.max_pieces, data.max_length_ratio, data.drop_identical, data.drop_duplicates)
+        return cls(
+            data.max_pieces, data.max_length_ratio, data.drop_identical, data.drop_duplicates, hold_out
+        )
 
     def objection(self, src: str, tgt: str, src_pieces: int, tgt_pieces: int) -> str | None:
         """Return why a pair is dropped, or None; duplicates, which need a memory, are `PairMemory`'s.
 
         A side whose pieces are none, such as a line of spaces, is blank.
         """
+        if self.hold_out is not None and self.hold_out.takes(src, tgt):
+            return HELD_OUT
         if src_pieces == 0 or tgt_pieces == 0 or src.isspace() or tgt.isspace():
             return BLANK
         if self.drop_identical and src.strip() == tgt.strip():

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import torch
 
 from tfcli.corpus.batches import TrainingBatches
-from tfcli.errors import TrainingError
+from tfcli.errors import RecipeError, TrainingError
 from tfcli.model.folder import load_weights, save_model_folder
 from tfcli.model.transformer import Transformer
 from tfcli.recipe.loader import dump_recipe
@@ -92,6 +92,7 @@ class Outcome:
     step: int
     best_step: int
     best_bleu: float | None
+    seconds: float  # spent in training steps, over all starts of the run
 
 
 def make_learner(run: Run) -> Learner:
@@ -121,7 +122,9 @@ def fit(run: Run) -> Outcome:
     learner = make_learner(run)
     state = _resume(run, learner)
     if _is_finished(run, state):
-        return Outcome("already finished", state.step, state.best_step, state.best_bleu)
+        return Outcome(
+            "already finished", state.step, state.best_step, state.best_bleu, state.elapsed_seconds
+        )
     _describe(run)
     record = Record(run.run_dir, state.step)
     batches = TrainingBatches(run.prepared.train, training.batch_tokens, run.recipe.seed, state.position)
@@ -143,11 +146,11 @@ def fit(run: Run) -> Outcome:
             if stopped or _is_over(run, state) or state.step % training.checkpoint_every == 0:
                 _save(run, learner, state)
         if stopped:
-            return Outcome("stopped", state.step, state.best_step, state.best_bleu)
+            return Outcome("stopped", state.step, state.best_step, state.best_bleu, state.elapsed_seconds)
         _try_average(run, state, record)
     finally:
         record.close()
-    return Outcome("finished", state.step, state.best_step, state.best_bleu)
+    return Outcome("finished", state.step, state.best_step, state.best_bleu, state.elapsed_seconds)
 
 
 def _resume(run: Run, learner: Learner) -> TrainingState:
@@ -164,8 +167,14 @@ def _resume(run: Run, learner: Learner) -> TrainingState:
     if any(change.startswith(("decoding.", "scoring.")) for change in changes) and not _is_over(run, state):
         run.reporter.note("validation scores so far are of another kind: the best model is chosen anew")
         state.best_bleu, state.validations_since_best = None, 0
+    if state.step > run.recipe.training.max_steps:
+        raise RecipeError(
+            f"training.max_steps: {run.recipe.training.max_steps:,}, but {run.run_dir} has made {state.step:,} steps",
+            "give a larger number, or start over with --fresh",
+        )
     restore(checkpoint, learner.model, learner.optimizer)
-    run.reporter.note(f"resuming from {checkpoint.folder}")
+    if not _is_finished(run, state):
+        run.reporter.note(f"resuming from {checkpoint.folder}")
     return state
 
 

@@ -1,0 +1,156 @@
+"""Training on two files, without a recipe: sizes are chosen, said, and written down as a recipe."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from tfcli.app import main
+from tfcli.recipe.loader import load_recipe
+
+DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
+SHORT = [
+    "--set", "training.max_steps=20", "--set", "training.warmup_steps=5", "--set", "training.validate_every=20",
+    "--set", "decoding.max_output_ratio=0.5", "--set", "decoding.max_output_extra=2", "--set", "decoding.beam_size=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """Return a folder with train.en and train.de: 600 pairs of the embedded corpus."""
+    folder = tmp_path_factory.mktemp("text")
+    for language in ("en", "de"):
+        lines = gzip.decompress((DEMO / f"train.{language}.gz").read_bytes()).split(b"\n")[:600]
+        (folder / f"train.{language}").write_bytes(b"\n".join(lines) + b"\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def begun(text, tmp_path_factory):
+    """Return the folder of a finished run that had no recipe, and what was said meanwhile."""
+    run = tmp_path_factory.mktemp("runs") / "en-de"
+    assert main(train(text, run)) == 0
+    return run
+
+
+def train(text, run, *more):
+    files = ["--src", str(text / "train.en"), "--tgt", str(text / "train.de")]
+    return ["train", *files, "--out", str(run), *SHORT, *more]
+
+
+def test_the_choice_is_printed_and_written_as_a_whole_recipe(text, tmp_path, capsys):
+    assert main(train(text, tmp_path / "en-de", "--dry-run", "--json")) == 0
+    out, err = capsys.readouterr()
+    assert "no recipe given; chosen for 600 pairs on" in err
+    assert "model.preset: tiny" in err
+    assert "tokenizer.vocab_size: 2,000" in err
+    assert "held out for validation: 60 pairs" in err
+    assert json.loads(out)["parameters"] > 100_000
+
+
+def test_the_recipe_of_the_run_names_languages_text_and_sizes(text, begun):
+    recipe = load_recipe(begun / "recipe.yaml")
+    assert recipe.name == "en-de"
+    assert (recipe.data.src_lang, recipe.data.tgt_lang) == ("en", "de")
+    assert recipe.data.train[0].src == str(text / "train.en")
+    assert recipe.data.valid.pairs == 60
+    assert recipe.model.preset == "tiny"
+    assert recipe.training.max_steps == 20  # what --set says stands in it, too
+
+
+def test_that_recipe_makes_the_same_model_again(begun, tmp_path):
+    assert main(["train", str(begun / "recipe.yaml"), "--out", str(tmp_path / "again"), "-q"]) == 0
+    weights = "best/model.safetensors"
+    assert (tmp_path / "again" / weights).read_bytes() == (begun / weights).read_bytes()
+    assert (tmp_path / "again" / "corpus" / "held-out.src").read_bytes() == (
+        begun / "corpus" / "held-out.src"
+    ).read_bytes()
+
+
+def test_the_second_command_translates(begun, stdin, capfdbinary):
+    stdin(b"The dog sleeps.\n\nThe cat sleeps.")
+    assert main(["translate", str(begun), "-q"]) == 0
+    assert capfdbinary.readouterr().out.count(b"\n") == 2
+
+
+def test_the_same_command_goes_on_with_the_settings_of_the_run(text, begun, capsys):
+    assert main(train(text, begun)) == 0
+    err = capsys.readouterr().err
+    assert f"goes on with the settings of {begun / 'recipe.yaml'}" in err
+    assert "chosen for" not in err
+    assert "training is finished (step 20" in err
+
+
+def test_other_text_in_the_same_folder_is_refused(text, begun, capsys):
+    other = ["--src", str(text / "train.de"), "--tgt", str(text / "train.en"), "--out", str(begun)]
+    assert main(["train", *other]) == 2
+    err = capsys.readouterr().err
+    assert "the run was started with other text" in err
+    assert str(text / "train.en") in err
+
+
+def test_validation_files_are_taken_as_they_are(text, tmp_path, capsys):
+    for language in ("en", "de"):
+        (tmp_path / f"valid.{language}").write_bytes((text / f"train.{language}").read_bytes()[:2000])
+    lines = (tmp_path / "valid.en").read_bytes().count(b"\n")
+    (tmp_path / "valid.de").write_bytes(
+        b"".join((text / "train.de").read_bytes().splitlines(keepends=True)[:lines])
+    )
+    (tmp_path / "valid.en").write_bytes(
+        b"".join((text / "train.en").read_bytes().splitlines(keepends=True)[:lines])
+    )
+    valid = ["--valid-src", str(tmp_path / "valid.en"), "--valid-tgt", str(tmp_path / "valid.de")]
+    assert main(train(text, tmp_path / "run", *valid, "--dry-run")) == 0
+    assert "600 pairs, training on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("args", "complaint"),
+    [
+        ([], "give a RECIPE, or --src FILE and --tgt FILE"),
+        (["--src", "a"], "--src and --tgt belong together"),
+        (["--src", "a", "--tgt", "b"], "--src and --tgt need --out RUN"),
+        (["demo", "--src", "a", "--tgt", "b"], "give a RECIPE, or --src and --tgt, not both"),
+        (
+            ["--src", "a", "--tgt", "b", "--out", "r", "--valid-src", "c"],
+            "--valid-src and --valid-tgt belong",
+        ),
+        (["--src", "a", "--tgt", "b", "--out", "r", "--data-root", "d"], "--data-root goes with a RECIPE"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(args, complaint, capsys):
+    assert main(["train", *args]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert complaint in err
+
+
+@pytest.mark.parametrize("name", ["train.en", "train.de"])
+def test_a_missing_file_is_named_and_nothing_is_made(text, tmp_path, name, capsys):
+    args = train(text, tmp_path / "run")
+    args[args.index(str(text / name))] = str(tmp_path / name)
+    assert main(args) == 3
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"cannot read {tmp_path / name}: No such file" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_unequal_files_are_refused_before_anything_is_made(text, tmp_path, capsys):
+    (tmp_path / "train.de").write_bytes((text / "train.de").read_bytes() + b"Noch eine.\n")
+    args = train(text, tmp_path / "run")
+    args[args.index(str(text / "train.de"))] = str(tmp_path / "train.de")
+    assert main(args) == 3
+    err = capsys.readouterr().err
+    assert "600" in err
+    assert "601" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_empty_files_are_refused(tmp_path, capsys):
+    for language in ("en", "de"):
+        (tmp_path / f"train.{language}").write_bytes(b"")
+    assert main(train(tmp_path, tmp_path / "run")) == 3
+    assert "no lines" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,102 @@
+"""Ctrl-C and SIGTERM in every verb: a line on stderr, the exit code, and nothing half-written."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SIGNALS = [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "stopped by SIGTERM")]
+both_signals = pytest.mark.parametrize(("number", "said"), SIGNALS, ids=["ctrl-c", "sigterm"])
+
+
+def start(*args: object, cwd: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tfcli", *map(str, args)],
+        cwd=cwd,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+    )
+
+
+def wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
+    end_time = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < end_time, f"{path} did not appear"
+        time.sleep(0.01)
+
+
+def ends(process: "subprocess.Popen[bytes]", number: signal.Signals, said: str) -> None:
+    process.send_signal(number)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, err.decode()
+    assert out == b""
+    lines = err.decode().split("\n")
+    assert f"error: {said}" in lines
+    assert "Traceback" not in err.decode()
+
+
+@both_signals
+def test_translate_leaves_no_output(small_run, tmp_path, number, said):
+    process = start("translate", small_run, "-o", "out.txt", cwd=tmp_path)
+    wait_for(tmp_path / ".out.txt.part", process)  # it stands there, waiting for standard input
+    ends(process, number, said)
+    assert list(tmp_path.iterdir()) == []
+
+
+@both_signals
+def test_tokenize_as_a_filter_ends_after_the_last_whole_line(small_run, tmp_path, number, said):
+    process = start("tokenize", "--model", small_run, cwd=tmp_path)
+    process.stdin.write(b"The dog sleeps.\n")
+    process.stdin.flush()
+    assert process.stdout.readline().endswith(b"\n")
+    ends(process, number, said)
+
+
+@both_signals
+@pytest.mark.parametrize("verb", ["tokenize", "train"])
+def test_an_interrupted_encoding_is_thrown_away(small_run, tmp_path, verb, number, said):
+    text = b"".join(b"The dog number %d sees a house.\n" % i for i in range(400_000))
+    for name in ("long.en", "long.de"):
+        (tmp_path / name).write_bytes(text)
+    recipe = (small_run.parent / "small.yaml").read_text().replace("train.en", "long.en")
+    (tmp_path / "small.yaml").write_text(recipe.replace("train.de", "long.de"))
+    for name in ("valid.en", "valid.de"):
+        (tmp_path / name).write_bytes((small_run.parent / name).read_bytes())
+    limit = "tokenizer.training_sentences=1000"
+    process = start(verb, "small.yaml", "--set", limit, "--out", "run", cwd=tmp_path)
+    wait_for(tmp_path / "run" / "corpus" / "train.part", process)
+    ends(process, number, said)
+    assert not list((tmp_path / "run").rglob("*.part*"))
+    assert not (tmp_path / "run" / "corpus" / "train").exists()
+
+
+@both_signals
+def test_eval_writes_no_scores(small_run, tmp_path, number, said):
+    for language in ("en", "de"):
+        lines = (small_run.parent / f"valid.{language}").read_bytes()
+        (tmp_path / f"valid.{language}").write_bytes(lines * 200)
+    process = start("eval", small_run, "--data-root", tmp_path, "--out", tmp_path / "scores", cwd=tmp_path)
+    # its first line on stderr is progress, two seconds after the translation began
+    assert process.stderr.readline()
+    ends(process, number, said)
+    assert not (tmp_path / "scores" / "scores.json").exists()
+    assert not list((tmp_path / "scores").glob("*")) if (tmp_path / "scores").exists() else True
+
+
+@both_signals
+def test_info_stops_where_it_waits_for_a_disk(small_run, tmp_path, number, said):
+    # a run folder whose log is a pipe that nobody writes to stands for a disk that does not answer
+    (tmp_path / "recipe.yaml").write_bytes((small_run / "recipe.yaml").read_bytes())
+    os.mkfifo(tmp_path / "scores.json")
+    process = start("info", tmp_path, cwd=tmp_path)
+    time.sleep(3)
+    if process.poll() is not None:
+        pytest.skip("info does not read what is no file")
+    ends(process, number, said)

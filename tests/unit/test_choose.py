@@ -1,0 +1,88 @@
+"""Sizes chosen from the number of pairs and the machine."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tfcli.recipe.choose import CPU_HOURS, CPU_VOCABULARY, ROWS, Machine, choose_settings, held_out_pairs
+from tfcli.recipe.loader import build_recipe
+
+LAPTOP = Machine("cpu", 2, bf16=False)
+GPU = Machine("gpu", 16, bf16=True)
+SIZES = [10, 1000, 10_000, 29_000, 100_000, 161_615, 500_000, 2_000_000, 10_000_000, 100_000_000]
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "choosing-settings.md"
+
+
+def chosen(n_pairs, machine=LAPTOP, target_bytes=60.0):
+    sections = choose_settings(n_pairs, target_bytes, machine).sections
+    data = {"train": [{"src": "a", "tgt": "b"}], "valid": {"pairs": held_out_pairs(n_pairs)}}
+    return build_recipe({"name": "x", "data": data, **sections})
+
+
+@pytest.mark.parametrize("machine", [LAPTOP, GPU], ids=["cpu", "gpu"])
+@pytest.mark.parametrize("n_pairs", SIZES)
+def test_every_size_gives_a_sound_recipe(n_pairs, machine):
+    training = chosen(n_pairs, machine).training
+    assert training.warmup_steps < training.max_steps
+    assert training.checkpoint_every * training.keep_checkpoints <= training.max_steps
+    assert 5 <= training.max_steps / training.validate_every <= 20
+
+
+@pytest.mark.parametrize("machine", [LAPTOP, GPU], ids=["cpu", "gpu"])
+def test_more_pairs_never_mean_a_smaller_vocabulary_or_more_dropout(machine):
+    recipes = [chosen(n_pairs, machine) for n_pairs in SIZES]
+    vocabularies = [recipe.tokenizer.vocab_size for recipe in recipes]
+    assert vocabularies == sorted(vocabularies)
+    dropouts = [recipe.model.dropout for recipe in recipes]
+    assert dropouts == sorted(dropouts, reverse=True)
+
+
+def test_a_cpu_gets_no_more_than_it_can_train_in_a_night():
+    for n_pairs in SIZES:
+        recipe = chosen(n_pairs)
+        pieces = recipe.training.max_steps * recipe.training.batch_tokens * 0.8
+        slowest = 1000.0 if recipe.model.preset == "small" else 2200.0
+        assert pieces / (2 * slowest) <= 1.1 * CPU_HOURS * 3600
+        assert recipe.tokenizer.vocab_size <= CPU_VOCABULARY
+        assert recipe.model.preset in ("tiny", "small")
+
+
+def test_a_limit_on_the_steps_is_said():
+    assert "hours" in " ".join(choose_settings(10_000_000, 100.0, LAPTOP).reasons)
+    assert "hours" not in " ".join(choose_settings(10_000_000, 100.0, GPU).reasons)
+
+
+def test_a_gpu_gets_the_networks_of_the_paper_for_large_corpora_with_the_norm_that_trains_safely():
+    recipe = chosen(5_000_000, GPU)
+    assert (recipe.model.preset, recipe.model.norm) == ("vaswani-base", "pre")
+    assert chosen(50_000_000, GPU).model.preset == "vaswani-big"
+
+
+def test_bf16_buys_a_cpu_more_steps_and_more_cores_too():
+    few = chosen(5_000_000).training.max_steps
+    assert chosen(5_000_000, Machine("cpu", 2, bf16=True)).training.max_steps == pytest.approx(
+        2 * few, rel=0.1
+    )
+    assert chosen(5_000_000, Machine("cpu", 4, bf16=False)).training.max_steps == pytest.approx(
+        2 * few, rel=0.1
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_pairs", "held_out"),
+    [(5, 1), (1000, 100), (10_000, 500), (161_615, 1616), (300_000, 3000), (100_000_000, 3000)],
+)
+def test_one_in_a_hundred_is_held_out_within_limits(n_pairs, held_out):
+    assert held_out_pairs(n_pairs) == held_out
+
+
+def test_the_page_shows_the_table_that_is_used():
+    rows = re.findall(
+        r"^\| (?:up to|more) ?([0-9 ]*?) *\| ([0-9,]+) \| ([0-9.]+) \| ([0-9]+) \|", PAGE.read_text(), re.M
+    )
+    shown = [
+        (float(pairs.replace(" ", "") or "inf"), int(size.replace(",", "")), float(dropout), int(epochs))
+        for pairs, size, dropout, epochs in rows
+    ]
+    assert shown == [(row.pairs, row.vocab_size, row.dropout, row.epochs) for row in ROWS]

@@ -1,0 +1,51 @@
+"""The options that several verbs have, each with one name, one meaning and one help text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfcli.errors import RecipeError
+
+RUN_FOLDER_HELP = r"The run folder.  \[default: runs/NAME]"
+DATA_ROOT_HELP = "Folder that data paths start from, before TFCLI_DATA and data.root."
+DEVICE_HELP = r"auto, cpu, cuda, cuda:1 or mps.  \[default: auto]"
+PRECISION_HELP = r"auto, fp32 or bf16.  \[default: the recipe's]"
+HARDWARE_PANEL = "Hardware"
+OUTPUT_PANEL = "Output"
+PRECISIONS = ("auto", "fp32", "bf16")
+
+RecipeArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="RECIPE", help="A recipe's file, or the name of one that comes with tfcli."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change a key, as in training.max_steps=8000; may be given again.",
+    ),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help=RUN_FOLDER_HELP)]
+DataRootOption = Annotated[Path | None, typer.Option("--data-root", help=DATA_ROOT_HELP)]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help=DEVICE_HELP, rich_help_panel=HARDWARE_PANEL)
+]
+PrecisionOption = Annotated[
+    str | None, typer.Option("--precision", help=PRECISION_HELP, rich_help_panel=HARDWARE_PANEL)
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=OUTPUT_PANEL)
+]
+
+
+def refuse_unknown_precision(name: str) -> None:
+    """Raise an error in the words of the command line, before a recipe's key is blamed.
+
+    Raises: RecipeError.
+    """
+    if name not in PRECISIONS:
+        raise RecipeError(
+            f"--precision {name}: unknown", f"use {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
+        )

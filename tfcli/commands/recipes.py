@@ -1,0 +1,159 @@
+"""From what stands on the command line to a checked recipe and the text that it names."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfcli.commands.console import say, share_the_cores
+from tfcli.errors import DataError, RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tfcli.recipe.choose import Choice, Machine
+    from tfcli.recipe.schema import Recipe
+    from tfcli.text.files import CorpusFiles
+
+SAMPLED_LINES = 20_000
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A recipe with its text: `valid` is None where validation pairs are held out of the training text."""
+
+    recipe: "Recipe"
+    train: "list[CorpusFiles]"
+    valid: "CorpusFiles | None"
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """The files that stand for a recipe on the command line."""
+
+    src: Path
+    tgt: Path
+    valid_src: Path | None
+    valid_tgt: Path | None
+
+
+def open_recipe(given: str, overrides: "Sequence[str]", data_root: Path | None) -> Opened:
+    """Read the recipe of a file or of a name, and find all the text that it names; `data.root` is made absolute.
+
+    Raises: RecipeError, DataError.
+    """
+    from tfcli.recipe.bundled import bundled_data, find_recipe
+    from tfcli.recipe.loader import load_recipe
+    from tfcli.text.files import data_roots
+
+    path = find_recipe(given)
+    recipe = load_recipe(path, overrides)
+    roots = data_roots(recipe, path.parent, data_root)
+    if str(path) != given:  # it came by name: its folder is the package's, where nothing is to be fetched to
+        roots = [*roots[:-1], Path("corpora"), bundled_data()]
+    return _located(recipe, roots)
+
+
+def open_text(
+    files: TextFiles, run_dir: Path, overrides: "Sequence[str]", device: str | None, *, begin: bool = False
+) -> Opened:
+    """Return a recipe for text files alone: the run's own if it has begun, else one whose sizes are chosen.
+
+    With `begin`, sizes are chosen in any case.
+
+    Raises: RecipeError, DataError.
+    """
+    from tfcli.recipe.loader import build_recipe, load_recipe
+
+    begun = run_dir / "recipe.yaml"
+    if begun.is_file() and not begin:
+        recipe = load_recipe(begun, overrides)
+        _refuse_other_text(recipe, files, run_dir)
+        say(f"{run_dir}: goes on with the settings of {begun}")
+    else:
+        values, choice = _chosen(files, run_dir, device)
+        recipe = build_recipe(values, overrides, "options")
+        for line in choice.reasons:
+            say(f"  {line}")
+    return _located(recipe, [Path()])
+
+
+def _located(recipe: "Recipe", roots: "list[Path]") -> Opened:
+    from tfcli.text.files import locate
+
+    data = recipe.data
+    train = [locate(corpus, roots, f"data.train[{i}]", say) for i, corpus in enumerate(data.train)]
+    valid = None if data.valid.held_out else locate(data.valid, roots, "data.valid", say)
+    for name, corpus in data.tests.items():  # a wrong path is to be known now, not after hours
+        locate(corpus, roots, f"data.tests.{name}", say)
+    first = data.train[0]
+    name = first.tsv or first.src or ""
+    root = next(root for root in roots if (root / name).exists())
+    update = {"data": data.model_copy(update={"root": str(root.absolute())})}
+    return Opened(recipe.model_copy(update=update), train, valid)
+
+
+def _chosen(files: TextFiles, run_dir: Path, device: str | None) -> "tuple[dict[str, Any], Choice]":
+    from tfcli.recipe.choose import choose_settings, held_out_pairs
+    from tfcli.text.files import CorpusFiles
+    from tfcli.text.pairs import count_pairs
+
+    n_pairs = count_pairs(CorpusFiles(src=files.src, tgt=files.tgt, tsv=None))
+    if n_pairs == 0:
+        raise DataError(f"{files.src}: no lines", "give text with one sentence a line")
+    machine = _machine(device)
+    choice = choose_settings(n_pairs, _mean_bytes(files.tgt), machine)
+    where = f"{machine.cores} CPU cores" if machine.device == "cpu" else "a GPU"
+    say(f"no recipe given; chosen for {n_pairs:,} pairs on {where} (docs/choosing-settings.md tells why):")
+    valid: dict[str, Any] = {"pairs": held_out_pairs(n_pairs)}
+    if files.valid_src is not None and files.valid_tgt is not None:
+        valid = {"src": str(files.valid_src.absolute()), "tgt": str(files.valid_tgt.absolute())}
+    data = {
+        "src_lang": _language(files.src),
+        "tgt_lang": _language(files.tgt),
+        "train": [{"src": str(files.src.absolute()), "tgt": str(files.tgt.absolute())}],
+        "valid": valid,
+    }
+    return {"name": _name(run_dir), "data": data, **choice.sections}, choice
+
+
+def _refuse_other_text(recipe: "Recipe", files: TextFiles, run_dir: Path) -> None:
+    begun_with = [(corpus.src, corpus.tgt) for corpus in recipe.data.train]
+    if begun_with != [(str(files.src.absolute()), str(files.tgt.absolute()))]:
+        names = ", ".join(str(name) for pair in begun_with for name in pair)
+        raise RecipeError(
+            f"{run_dir}: the run was started with other text: {names}",
+            "give another --out, or --fresh to start over",
+        )
+
+
+def _machine(device: str | None) -> "Machine":
+    share_the_cores()
+    from tfcli.model.precision import has_native_bf16, pick_device
+    from tfcli.recipe.choose import Machine
+
+    picked = pick_device(device or "auto")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Machine("cpu" if picked.type == "cpu" else "gpu", cores, has_native_bf16(picked))
+
+
+def _mean_bytes(path: Path) -> float:
+    """Return the mean length of the first lines, in bytes of UTF-8."""
+    from itertools import islice
+
+    from tfcli.text.lines import read_raw_lines
+
+    lengths = [len(line) for line in islice(read_raw_lines(path), SAMPLED_LINES)]
+    return sum(lengths) / max(1, len(lengths))
+
+
+def _language(path: Path) -> str | None:
+    """Return the language that a name such as train.de or train.de.gz ends in."""
+    suffixes = [suffix.lstrip(".") for suffix in path.suffixes if suffix not in (".gz", ".xz")]
+    last = suffixes[-1] if suffixes else ""
+    return last if last.isalpha() and len(last) in (2, 3) and last not in ("txt", "tok", "raw") else None
+
+
+def _name(run_dir: Path) -> str:
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in run_dir.absolute().name)
+    return kept.lstrip("._-") or "run"

@@ -1,0 +1,112 @@
+"""How training shows itself: a live line on a terminal, plain lines elsewhere, and all lines in log.txt."""
+
+import functools
+import math
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfcli.commands.console import Progress, progress, say, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tfcli.training.state import TrainingState
+    from tfcli.training.step import StepResult
+
+
+class ConsoleReporter:
+    """Shows how training goes: a live line on a terminal, plain lines elsewhere, and all lines in log.txt."""
+
+    def __init__(self, max_steps: int, log: Path | None) -> None:
+        self._max_steps = max_steps
+        self._log = log.open("a", encoding="utf-8") if log is not None else None
+        self._bar: Progress | None = None
+        self._close_bar: Callable[[], object] | None = None
+        self._shown_step = 0
+        self._start = (time.perf_counter(), 0)
+        self._rate_from = (0.0, 0)  # elapsed seconds and tokens at the last line
+        self._rate = 0.0
+
+    def __enter__(self) -> "ConsoleReporter":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the live line away and close the log."""
+        if self._close_bar is not None:
+            self._close_bar()
+        if self._log is not None:
+            self._log.close()
+
+    def note(self, message: str) -> None:
+        """Show a remark."""
+        self._write(message)
+        say(message)
+
+    def warn(self, message: str) -> None:
+        """Show a warning."""
+        self._write(f"warning: {message}")
+        warn(message)
+
+    def progress(self, state: "TrainingState", result: "StepResult") -> None:
+        """Move the live line."""
+        if self._shown_step == 0:
+            self._start = (time.perf_counter(), state.step - 1)
+            self._rate_from = (state.elapsed_seconds, state.tokens)
+            self._shown_step = state.step - 1
+        if state.elapsed_seconds - self._rate_from[0] > 2.0:
+            seconds, tokens = self._rate_from
+            self._rate = (state.tokens - tokens) / (state.elapsed_seconds - seconds)
+            self._rate_from = (state.elapsed_seconds, state.tokens)
+        if sys.stderr.isatty():
+            self._show_bar(state, result)
+        self._shown_step = state.step
+
+    def row(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Show a line of the log."""
+        if kind == "valid":
+            line = f"step {step}: validation loss {values['loss']:.3f}, perplexity {values['perplexity']:.2f}, BLEU {values['bleu']:.2f}"
+        else:
+            # a start of less than two seconds has no rate of its own yet
+            rate = self._rate or values["tokens"] / max(values["elapsed_seconds"], 1e-3)
+            line = (
+                f"step {step}/{self._max_steps}: loss {values['loss']:.3f}, perplexity {values['perplexity']:.2f}, "
+                f"learning rate {values['learning_rate']:.2e}, {rate:,.0f} target tokens/s, "
+                f"{self._remaining(step)} left"
+            )
+        self._write(line)
+        if kind == "valid" or not sys.stderr.isatty():
+            say(line)
+
+    def _show_bar(self, state: "TrainingState", result: "StepResult") -> None:
+        if self._bar is None:
+            manager = progress("training", self._max_steps, "steps")
+            self._bar = manager.__enter__()
+            self._close_bar = functools.partial(manager.__exit__, None, None, None)
+            self._bar.advance(state.step - 1)
+        perplexity = math.exp(min(result.nll / result.tokens, 100.0))
+        self._bar.update(
+            description=f"loss {result.loss / result.tokens:.2f} ppl {perplexity:.1f} "
+            f"lr {result.learning_rate:.0e} {self._rate or 0:,.0f} tok/s"
+        )
+        self._bar.advance(1)
+
+    def _remaining(self, step: int) -> str:
+        start_time, start_step = self._start
+        per_step = (time.perf_counter() - start_time) / max(1, step - start_step)
+        return duration(per_step * (self._max_steps - step))
+
+    def _write(self, line: str) -> None:
+        if self._log is not None:
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+            self._log.flush()
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 45 s, 12 min, 3 h 05 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,143 @@
+"""Validation pairs taken out of the training corpora, for who has no validation files.
+
+A hash of its text decides whether a pair is held out. So the choice does not depend on the order of the corpus,
+copies of a pair go the same way, and the same recipe makes the same split anywhere.
+
+    training files -> hash of each pair -> below the threshold?  held-out.src, held-out.tgt  |  stays in training
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tfcli.corpus.fingerprint import read_record, write_record
+from tfcli.errors import DataError
+from tfcli.text.cleaning import HoldOut
+from tfcli.text.files import CorpusFiles
+from tfcli.text.pairs import read_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from tfcli.recipe.schema import Recipe
+
+CHARACTERS_A_PIECE = 4  # on average, of a trained vocabulary; a longer side would be dropped as too long
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Where the held-out pairs lie as text, how many they are, and what keeps them out of training."""
+
+    files: CorpusFiles
+    count: int
+    rule: HoldOut
+
+
+def hold_out(
+    recipe: Recipe,
+    corpora: Sequence[CorpusFiles],
+    digests: list[dict[str, str]],
+    folder: Path,
+    report: Callable[[str], None],
+) -> HeldOut:
+    """Write the pairs that `data.valid` holds out into `folder`, or take what is there already.
+
+    Raises: DataError when the corpora have too few pairs.
+    """
+    wanted = recipe.data.valid
+    made_from = {
+        "format": FORMAT_VERSION,
+        "files": digests,
+        "pairs": wanted.pairs,
+        "fraction": wanted.fraction,
+        "max_pieces": recipe.data.max_pieces,
+    }
+    files = CorpusFiles(src=folder / "held-out.src", tgt=folder / "held-out.tgt", tsv=None)
+    record = read_record(folder / "held-out.json") or {}
+    if record.get("made_from") != made_from or not all(
+        path and path.is_file() for path in (files.src, files.tgt)
+    ):
+        record = {"made_from": made_from, **_split(recipe, corpora, files)}
+        write_record(folder / "held-out.json", record)
+        report(f"held out for validation: {record['count']:,} pairs of the training text")
+    rule = HoldOut(int(record["threshold"]), int(record["max_characters"]))
+    return HeldOut(files, int(record["count"]), rule)
+
+
+def _split(recipe: Recipe, corpora: Sequence[CorpusFiles], files: CorpusFiles) -> dict[str, Any]:
+    wanted = recipe.data.valid
+    everything = HoldOut(2**64, CHARACTERS_A_PIECE * recipe.data.max_pieces)
+    if wanted.pairs is not None:
+        chosen, threshold = _smallest(corpora, everything, wanted.pairs)
+    else:
+        threshold = int((wanted.fraction or 0.0) * 2**64)
+        chosen = _below(corpora, HoldOut(threshold, everything.max_characters))
+    count = _write(chosen, files)
+    if not count:
+        raise DataError(
+            f"data.valid: a fraction of {wanted.fraction} of the training text holds out no pair",
+            "raise data.valid.fraction, or give validation files",
+        )
+    return {"threshold": threshold, "max_characters": everything.max_characters, "count": count}
+
+
+def _smallest(
+    corpora: Sequence[CorpusFiles], rule: HoldOut, n_pairs: int
+) -> tuple[Iterator[tuple[str, str]], int]:
+    """Return the pairs with the smallest hashes, in the order of these, and the threshold just above them."""
+    heap: list[tuple[int, tuple[str, str]]] = []  # of negated hashes: the largest of the chosen is on top
+    chosen: set[int] = set()
+    total = 0
+    for files in corpora:
+        for pair in read_pairs(files):
+            total += 1
+            if not rule.takes(*pair):
+                continue
+            number = rule.number(*pair)
+            if number in chosen or (len(heap) == n_pairs and number > -heap[0][0]):
+                continue
+            chosen.add(number)
+            if len(heap) < n_pairs:
+                heapq.heappush(heap, (-number, pair))
+            else:
+                chosen.discard(-heapq.heapreplace(heap, (-number, pair))[0])
+    if len(heap) < n_pairs or 2 * n_pairs > total:
+        raise DataError(
+            f"data.valid: {n_pairs:,} pairs are to be held out, but the training text has {total:,} in all",
+            "hold out at most half of the text, or give validation files",
+        )
+    heap.sort(reverse=True)
+    return (pair for _, pair in heap), -heap[-1][0] + 1
+
+
+def _below(corpora: Sequence[CorpusFiles], rule: HoldOut) -> Iterator[tuple[str, str]]:
+    """Yield each pair that the rule holds out, once."""
+    seen: set[int] = set()
+    for files in corpora:
+        for pair in read_pairs(files):
+            if rule.takes(*pair) and (number := rule.number(*pair)) not in seen:
+                seen.add(number)
+                yield pair
+
+
+def _write(pairs: Iterator[tuple[str, str]], files: CorpusFiles) -> int:
+    if files.src is None or files.tgt is None:
+        raise ValueError("held-out pairs go to two files")
+    count = 0
+    beside = [path.with_name(path.name + ".part") for path in (files.src, files.tgt)]
+    try:
+        with beside[0].open("wb") as src_out, beside[1].open("wb") as tgt_out:
+            for src, tgt in pairs:
+                src_out.write(src.encode() + b"\n")
+                tgt_out.write(tgt.encode() + b"\n")
+                count += 1
+        for part, path in zip(beside, (files.src, files.tgt), strict=True):
+            part.replace(path)
+    finally:
+        for part in beside:
+            part.unlink(missing_ok=True)
+    return count

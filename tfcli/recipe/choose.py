@@ -1,0 +1,151 @@
+"""Settings for who has text but no recipe: sizes chosen from the number of pairs and the machine.
+
+    pairs -> row of the table below -> vocabulary, dropout, epochs
+    pairs, device -> network -> learning rate, batch
+    epochs, pairs, batch -> steps (on a CPU no more than end in a night) -> warm-up, validations, checkpoints
+
+The table and its reasons stand in docs/choosing-settings.md; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+BYTES_A_PIECE = (
+    4.5  # UTF-8, European and Chinese text alike, at the vocabulary sizes below; end marks come on top
+)
+CPU_HOURS = 8.0
+# Target pieces a second of one core in fp32, and how many cores help; measured on 2 cores, see benchmarks/RESULTS.md.
+CPU_RATES = {"tiny": 2200.0, "small": 1000.0}
+BF16_GAIN = 2.0
+MAX_USEFUL_CORES = 8
+
+
+@dataclass(frozen=True)
+class Row:
+    """What suits a corpus of up to so many pairs; `vocab_size` on a CPU is held to `CPU_VOCABULARY`."""
+
+    pairs: float
+    vocab_size: int
+    dropout: float
+    epochs: int
+
+
+ROWS = (
+    Row(20_000, 2000, 0.3, 60),
+    Row(60_000, 4000, 0.3, 40),
+    Row(250_000, 8000, 0.2, 20),
+    Row(1_000_000, 16_000, 0.1, 12),
+    Row(5_000_000, 32_000, 0.1, 8),
+    Row(20_000_000, 32_000, 0.1, 5),
+    Row(float("inf"), 32_000, 0.1, 2),
+)
+CPU_VOCABULARY = 8000
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network for corpora of up to so many pairs, with the batch and the rate that suit it."""
+
+    pairs: float
+    preset: str
+    batch_tokens: int
+    learning_rate: float
+
+
+CPU_NETWORKS = (
+    Network(20_000, "tiny", 1024, 2e-3),
+    Network(60_000, "tiny", 2048, 3e-3),
+    Network(250_000, "small", 2048, 2e-3),
+    Network(float("inf"), "small", 4096, 2e-3),
+)
+GPU_NETWORKS = (
+    Network(20_000, "tiny", 1024, 2e-3),
+    Network(60_000, "tiny", 2048, 3e-3),
+    Network(250_000, "small", 4096, 2e-3),
+    Network(20_000_000, "vaswani-base", 16_384, 1e-3),
+    Network(float("inf"), "vaswani-big", 32_768, 7e-4),
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the network is going to be trained on."""
+
+    device: Literal["cpu", "gpu"]
+    cores: int
+    bf16: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The sections of a recipe, and a line for each choice that says why."""
+
+    sections: dict[str, Any]
+    reasons: list[str]
+
+
+def choose_settings(n_pairs: int, target_bytes: float, machine: Machine) -> Choice:
+    """Choose sizes for `n_pairs` pairs whose target sides have `target_bytes` bytes on average.
+
+    A pure function: the same text on the same kind of machine gets the same settings.
+    """
+    row = next(row for row in ROWS if n_pairs <= row.pairs)
+    on_cpu = machine.device == "cpu"
+    network = next(each for each in (CPU_NETWORKS if on_cpu else GPU_NETWORKS) if n_pairs <= each.pairs)
+    vocab_size = min(row.vocab_size, CPU_VOCABULARY) if on_cpu else row.vocab_size
+    epoch_pieces = n_pairs * (target_bytes / BYTES_A_PIECE + 1)
+    steps, limited = _steps(row.epochs * epoch_pieces, network, machine)
+    epochs = steps * 0.8 * network.batch_tokens / epoch_pieces
+    warmup = min(4000, max(100, steps // 8))
+    checkpoint_every = max(5, steps // 40)
+    model: dict[str, Any] = {"preset": network.preset, "dropout": row.dropout}
+    if network.preset.startswith("vaswani"):
+        model["norm"] = "pre"
+    why_steps = f"about {epochs:.1f} epochs" + (
+        f", what a CPU does in some {CPU_HOURS:.0f} hours; more would be better" if limited else ""
+    )
+    return Choice(
+        sections={
+            "tokenizer": {"vocab_size": vocab_size},
+            "model": model,
+            "training": {
+                "batch_tokens": network.batch_tokens,
+                "max_steps": steps,
+                "learning_rate": network.learning_rate,
+                "warmup_steps": warmup,
+                "schedule": "cosine",
+                "validate_every": 3 * checkpoint_every,
+                "checkpoint_every": checkpoint_every,
+            },
+        },
+        reasons=[
+            f"tokenizer.vocab_size: {vocab_size:,} (each piece should be seen often enough to be learned)",
+            f"model.preset: {network.preset} (the largest that this many pairs can fill"
+            + (" and a CPU can train)" if on_cpu else ")"),
+            f"model.dropout: {row.dropout} (the fewer pairs, the more)",
+            f"training.batch_tokens: {network.batch_tokens:,}; learning_rate: {network.learning_rate:g}",
+            f"training.max_steps: {steps:,} ({why_steps})",
+            f"training.validate_every: {3 * checkpoint_every:,} steps",
+        ],
+    )
+
+
+def held_out_pairs(n_pairs: int) -> int:
+    """Return how many pairs to hold out: 1 %, at least 500 and at most 3,000, and never over a tenth."""
+    return max(1, min(3000, max(500, n_pairs // 100), n_pairs // 10))
+
+
+def _steps(pieces: float, network: Network, machine: Machine) -> tuple[int, bool]:
+    """Return the steps that see so many target pieces, and whether a CPU's night is too short for them."""
+    limited = False
+    if machine.device == "cpu":
+        rate = CPU_RATES[network.preset] * min(machine.cores, MAX_USEFUL_CORES)
+        affordable = rate * (BF16_GAIN if machine.bf16 else 1.0) * 3600 * CPU_HOURS
+        limited = affordable < pieces
+        pieces = min(pieces, affordable)
+    # of the padded size of a batch about four fifths are target pieces
+    steps = max(200, round(pieces / (0.8 * network.batch_tokens)))
+    digits = max(0, len(str(steps)) - 2)
+    return round(steps, -digits), limited
