@@ -40,7 +40,8 @@ EXIT_CODES = """[bold]Exit codes[/bold]
   4  a run or model folder that is missing or damaged
   5  training that cannot go on
 130  interrupted with Ctrl-C
-143  stopped by SIGTERM, a checkpoint saved"""
+141  the reader of its output went away
+143  stopped by SIGTERM"""
 
 app = typer.Typer(
     name="tfcli",
@@ -68,7 +69,13 @@ def _print_version(wanted: bool) -> None:
 def _common(
     version: Annotated[  # noqa: ARG001  # its callback answers
         bool,
-        typer.Option("--version", help="Print the version and stop.", callback=_print_version, is_eager=True),
+        typer.Option(
+            "--version",
+            metavar="",
+            help="Print the version and stop.",
+            callback=_print_version,
+            is_eager=True,
+        ),
     ] = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,

@@ -132,7 +132,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 def test_a_run_is_scored_on_all_test_sets_and_compared_with_what_is_expected(
     run: Path, loaded: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["eval", str(run), "--device", "cpu", "--precision", "fp32"]) == 0
+    assert main(["eval", str(run), "--device", "cpu"]) == 0
     out, err = capsys.readouterr()
     bleu = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCE], lowercase=True).score
     shown = [line.split() for line in out.split("\n")]
@@ -150,7 +150,7 @@ def test_a_run_is_scored_on_all_test_sets_and_compared_with_what_is_expected(
     assert f"translations are in {run / 'eval'}, scores in {run / 'scores.json'}" in err
     (load,) = loaded
     assert (load["folder"], load["device"], load["precision"], load["beam_size"]) == (
-        run, "cpu", "fp32", None,
+        run, "cpu", None, None,
     )  # fmt: skip
     assert load["translator"].asked == [SOURCE, SOURCE[2:]]
     assert (run / "eval" / "near.hyp").read_bytes() == text(HYPOTHESES)
@@ -173,7 +173,7 @@ def test_a_score_too_far_from_what_is_expected_is_not_reproduced_on_either_side(
 def test_scores_json_says_what_was_scored_and_how_and_info_shows_it(
     run: Path, loaded: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = as_json(capsys, run, "--beam-size", "2")
+    found = as_json(capsys, run)
     record = json.loads((run / "scores.json").read_text())
     assert list(found) == ["sets"]
     assert record["sets"] == found["sets"]
@@ -184,7 +184,7 @@ def test_scores_json_says_what_was_scored_and_how_and_info_shows_it(
         "sha256": hashlib.sha256(WEIGHTS).hexdigest(),
     }
     assert record["decoding"] == {
-        **DecodingSection(beam_size=2).model_dump(),
+        **DecodingSection(beam_size=5).model_dump(),
         "device": "cpu",
         "precision": "fp32",
     }
@@ -208,18 +208,45 @@ def test_the_kept_translations_score_the_same_as_a_file(
 def test_one_set_may_be_chosen_and_the_others_keep_the_scores_of_the_same_weights_and_decoding(
     run: Path, loaded: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def sets_after(*options: str) -> list[str]:
+    def sets_after(*options: str, folder: Path = run) -> list[str]:
         as_json(capsys, run, *options)
-        return list(json.loads((run / "scores.json").read_text())["sets"])
+        return list(json.loads((folder / "scores.json").read_text())["sets"])
 
     assert list(as_json(capsys, run, "--test", "far", "--test", "far")["sets"]) == ["far"]
     assert sets_after("--test", "near") == ["far", "near"]
-    assert sets_after("--test", "near", "--beam-size", "1") == ["near"]
-    assert sets_after("--test", "far", "--beam-size", "1") == ["near", "far"]
+    out = run.parent / "out"
+    greedy = ("--out", str(out), "--beam-size", "1")
+    assert sets_after("--test", "near", "--out", str(out), folder=out) == ["near"]
+    assert sets_after("--test", "far", *greedy, folder=out) == ["far"]
+    assert sets_after("--test", "near", *greedy, folder=out) == ["far", "near"]
     (run / "best" / "model.safetensors").write_bytes(b"other weights")
-    assert sets_after("--test", "far", "--beam-size", "1") == ["far"]
+    assert sets_after("--test", "far") == ["far"]
     (run / "scores.json").write_text("{damaged")
     assert sets_after("--test", "near") == ["near"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--beam-size", "1"], "--beam-size"),
+        (["--precision", "fp32"], "--precision"),
+        (["--precision", "fp32", "--beam-size", "1", "--test", "near"], "--beam-size and --precision"),
+    ],
+)
+def test_what_is_tried_with_other_settings_is_printed_and_leaves_the_run_alone(
+    options: list[str],
+    named: str,
+    run: Path,
+    loaded: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    as_json(capsys, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert main(["eval", str(run), *options]) == 0
+    out, err = capsys.readouterr()
+    assert "near" in out
+    assert f"{named}: the scores are only printed, {run / 'scores.json'} is for the recipe's own" in err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 def test_another_folder_takes_translations_and_scores_and_leaves_the_run_alone(
@@ -252,10 +279,10 @@ def test_test_sets_that_cannot_be_scored_are_refused_before_the_network_is_loade
     assert "hint: its test sets are: near, far" in said
     (tmp_path / "data" / "far.tsv").write_bytes(b"")
     said = refused(capsys, 3, run)
-    assert f"data.tests.far: {tmp_path / 'data' / 'far.tsv'} has no lines" in said
+    assert f"data.tests.far.tsv: {tmp_path / 'data' / 'far.tsv'} is empty" in said
     (tmp_path / "data" / "near.src").write_bytes(b"one\n")
     said = refused(capsys, 3, run)
-    assert "near.src has 1 lines" in said
+    assert "near.src has 1 line," in said
     assert "near.tgt.gz has 4" in said
     recipe = load_recipe(run / "recipe.yaml", ["data.tests={}", "expected={}"])
     (run / "recipe.yaml").write_text(dump_recipe(recipe))

@@ -25,6 +25,19 @@ data:
 model: {preset: tiny}
 expected: {held: {bleu: 41.5}}
 """
+SIZES = {"n_encoder_layers": 4, "n_decoder_layers": 2, "d_model": 128, "n_heads": 4, "src_vocab_size": 6000}
+CONFIG = {
+    "format": 1,
+    "model": {**SIZES, "tgt_vocab_size": 6000},
+    "name": "toy",
+    "task": "translation",
+    "src_lang": "en",
+    "tgt_lang": "de",
+    "decoding": {"beam_size": 5},
+    "trained": {"step": 200, "averaged_checkpoints": 2, "validation_bleu": 20.5},
+    "tfcli_version": "0.1.0",
+    "commit": None,
+}
 SCORES = {
     "sets": {
         "held": {
@@ -55,7 +68,7 @@ def run(tmp_path: Path, recipe: Path) -> Path:
     for name in ("checkpoints/step-00000100", "checkpoints/step-00000200", "best"):
         (folder / name).mkdir(parents=True)
     (folder / "recipe.yaml").write_text(dump_recipe(load_recipe(recipe)))
-    (folder / "best/config.json").write_text(json.dumps({"d_model": 128, "n_heads": 4}))
+    (folder / "best/config.json").write_text(json.dumps(CONFIG))
     weights = {"a": np.zeros((3, 4), np.float32), "b": np.zeros(5, np.float32), "c": np.zeros((), np.float32)}
     save_file(weights, folder / "best/model.safetensors", metadata={"format": "pt"})
     (folder / "metrics.jsonl").write_text(
@@ -65,9 +78,13 @@ def run(tmp_path: Path, recipe: Path) -> Path:
     (folder / "environment.json").write_text(
         json.dumps(
             {
-                "command": "tfcli train toy.yaml",
-                "commit": "abc",
+                "command": ["/usr/bin/tfcli", "train", "my toy.yaml"],
+                "started": "2026-11-22T15:48:10+00:00",
+                "tfcli_version": "0.1.0",
+                "commit": "0123456789abcdef-dirty",
                 "packages": {"torch": "2"},
+                "device": "cpu",
+                "precision": "fp32",
                 "data": {"a": "f0"},
             }
         )
@@ -138,17 +155,42 @@ def test_a_run_folder_is_shown_with_all_that_is_in_it(capsys: pytest.CaptureFixt
     assert found["parameters"] == 3 * 4 + 5 + 1
     assert found["checkpoints"] == [100, 200]
     assert found["last_step"] == 250
-    assert found["model"] == {"d_model": 128, "n_heads": 4}
+    assert found["max_steps"] == 20_000
+    assert found["model"] == CONFIG["model"]
+    assert {"model": found["model"], **found["config"]} == CONFIG
     assert found["validation"] == {"step": 200, "kind": "valid", "bleu": 20.5}
     assert found["scores"] == SCORES["sets"]
-    assert found["environment"]["commit"] == "abc"
+    assert found["environment"]["data"] == {"a": "f0"}
+
+
+def test_the_gist_of_a_run_fits_a_screen(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     assert main(["info", str(run)]) == 0
     out = capsys.readouterr().out
-    shown = lines(out)
-    assert shown["parameters"] == "18"
-    assert shown["environment.command"] == "tfcli train toy.yaml"
-    assert shown["environment.data.a"] == "f0"
-    assert out.split("\n")[-2].split() == ["held", "41.23", "60.00"]
+    report, _, scores = out.partition("\n\n")
+    assert lines(report) == {
+        "run": str(run),
+        "name": "toy",
+        "task": "translation, en to de",
+        "network": "preset tiny, 4+2 layers, d_model 128, n_heads 4, vocabulary 6,000",
+        "parameters": "18",
+        "steps": "250 of 20,000; 2 checkpoints are kept",
+        "best model": f"{run / 'best'}, validation BLEU 20.50, step 200, the average of 2 checkpoints",
+        "trained": "2026-11-22, tfcli 0.1.0, commit 0123456789ab-dirty, on cpu in fp32",
+        "command": "tfcli train 'my toy.yaml'",
+    }
+    assert scores.split("\n")[0].split() == ["test", "set", "BLEU", "chrF"]
+    assert scores.split("\n")[-2].split() == ["held", "41.23", "60.00"]
+
+
+def test_a_folder_whose_files_say_other_things_than_expected_is_shown_as_far_as_it_goes(
+    capsys: pytest.CaptureFixture[str], run: Path
+) -> None:
+    (run / "best/config.json").write_text('{"model": 3, "trained": [], "src_lang": null}')
+    (run / "environment.json").write_text('{"command": 7}')
+    (run / "recipe.yaml").write_text("training: {}\nmodel: later\n")
+    assert main(["info", str(run)]) == 0
+    shown = lines(capsys.readouterr().out.partition("\n\n")[0])
+    assert set(shown) == {"run", "parameters", "steps", "best model"}
 
 
 def test_a_run_that_has_only_begun_is_shown_too(capsys: pytest.CaptureFixture[str], run: Path) -> None:
@@ -161,6 +203,7 @@ def test_a_run_that_has_only_begun_is_shown_too(capsys: pytest.CaptureFixture[st
     assert found["model"]["d_model"] == 128
     assert found["validation"] == {}
     assert main(["info", str(run)]) == 0
+    assert "best model" not in capsys.readouterr().out
 
 
 def test_a_run_with_settings_this_version_does_not_know_is_shown(
@@ -174,6 +217,10 @@ def test_a_run_with_settings_this_version_does_not_know_is_shown(
 def test_a_model_folder_is_shown(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     found = as_json(capsys, str(run / "best"))
     assert (found["kind"], found["parameters"], found["model"]["d_model"]) == ("model", 18, 128)
+    assert main(["info", str(run / "best")]) == 0
+    shown = lines(capsys.readouterr().out)
+    assert list(shown) == ["model", "name", "task", "network", "parameters", "best model", "trained"]
+    assert shown["best model"] == "validation BLEU 20.50, step 200, the average of 2 checkpoints"
 
 
 def test_what_is_no_run_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

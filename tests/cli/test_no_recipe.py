@@ -45,6 +45,8 @@ def test_the_choice_is_printed_and_written_as_a_whole_recipe(text, tmp_path, cap
     assert "no recipe given; chosen for 600 pairs on" in err
     assert "model.preset: tiny" in err
     assert "tokenizer.vocab_size: 2,000" in err
+    assert "training.max_steps: as --set says" in err
+    assert "warning: 600 pairs are few" in err
     assert "held out for validation: 60 pairs" in err
     assert json.loads(out)["parameters"] > 100_000
 

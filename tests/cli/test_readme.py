@@ -1,13 +1,15 @@
 """The README: its commands are read from it and run, with fewer steps; its recipe and its error are true."""
 
+import gzip
 import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.readme_commands import run
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -18,6 +20,12 @@ SYNOPSIS = [
     "tfcli eval RUN",
     "tfcli translate RUN < in > out",
 ]
+# The way without a recipe, with what makes it short.
+WITHOUT_A_RECIPE = [
+    "tfcli train --src train.de --tgt train.en --out runs/de-en",
+    "tfcli translate runs/de-en < in.de > out.en",
+]
+SHORT = "--set training.max_steps=8 --set training.warmup_steps=2 --set decoding.max_output_ratio=0.1"
 # What makes the recipes that the README runs short.
 SHORTER = {
     "demo.yaml": {"max_steps: 1000": "max_steps: 8", "validate_every: 250": "validate_every: 8"},
@@ -51,14 +59,6 @@ def clone(tmp_path_factory):
     return folder
 
 
-def run(folder, command):
-    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    environment = {**os.environ, "PATH": path, "NO_COLOR": "1"}
-    return subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-
-
 def run_all(clone, lines):
     for line in lines:
         done = run(clone, line)
@@ -66,7 +66,19 @@ def run_all(clone, lines):
 
 
 def typed_commands():
-    return [line for line in commands() if line not in SYNOPSIS and not line.startswith("make ")]
+    left_out = {*SYNOPSIS, *WITHOUT_A_RECIPE}
+    return [line for line in commands() if line not in left_out and not line.startswith("make ")]
+
+
+def test_two_files_and_two_commands_are_enough(tmp_path):
+    assert [line for line in commands() if line in WITHOUT_A_RECIPE] == WITHOUT_A_RECIPE
+    for language in ("de", "en"):
+        lines = gzip.decompress((ROOT / "data" / "demo" / f"train.{language}.gz").read_bytes()).split(b"\n")
+        (tmp_path / f"train.{language}").write_bytes(b"\n".join(lines[:300]) + b"\n")
+    (tmp_path / "in.de").write_text("Der Hund bellt.\n\nDie Katze\n", encoding="utf-8")
+    train, translate = WITHOUT_A_RECIPE
+    run_all(tmp_path, [f"{train} {SHORT}", translate])
+    assert (tmp_path / "out.en").read_bytes().count(b"\n") == 3
 
 
 @pytest.mark.real_data

@@ -91,12 +91,19 @@ def test_eval_writes_no_scores(small_run, tmp_path, number, said):
 
 
 @both_signals
-def test_info_stops_where_it_waits_for_a_disk(small_run, tmp_path, number, said):
-    # a run folder whose log is a pipe that nobody writes to stands for a disk that does not answer
-    (tmp_path / "recipe.yaml").write_bytes((small_run / "recipe.yaml").read_bytes())
-    os.mkfifo(tmp_path / "scores.json")
-    process = start("info", tmp_path, cwd=tmp_path)
-    time.sleep(3)
-    if process.poll() is not None:
-        pytest.skip("info does not read what is no file")
+def test_info_stops_where_it_waits_for_its_file(tmp_path, number, said):
+    os.mkfifo(
+        tmp_path / "slow.yaml"
+    )  # a pipe that nothing is written to stands for a disk that does not answer
+    process = start("info", "slow.yaml", cwd=tmp_path)
+    writer = None
+    end_time = time.monotonic() + 120
+    while writer is None:
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < end_time
+        try:
+            writer = os.open(tmp_path / "slow.yaml", os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # nobody reads yet
+            time.sleep(0.05)
     ends(process, number, said)
+    os.close(writer)

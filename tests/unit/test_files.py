@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import lzma
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ import pytest
 from tfcli.errors import DataError
 from tfcli.recipe.schema import Corpus, Recipe
 from tfcli.text import files
-from tfcli.text.files import data_roots, locate, sha256_of_content
+from tfcli.text.files import data_roots, locate, require_text, sha256_of_content
 
 TEXT = "ein Haus\nzwei Häuser\u2028\n".encode()
 SHA256 = hashlib.sha256(TEXT).hexdigest()
@@ -23,6 +24,7 @@ PAGES = {
     "/a.gz": gzip.compress(TEXT),
     "/a.xz": lzma.compress(TEXT),
     "/download": gzip.compress(TEXT),  # an address that does not say what it sends
+    "/empty": b"",
     "/damaged.gz": gzip.compress(TEXT)[:-9],
 }
 
@@ -98,14 +100,14 @@ def test_the_first_root_that_holds_a_file_wins_for_each_file(tmp_path: Path) -> 
     first, second = tmp_path / "first", tmp_path / "second"
     for root in (first, second):
         root.mkdir()
-        (root / "a.en").touch()
-    (second / "a.de").touch()
+        (root / "a.en").write_bytes(TEXT)
+    (second / "a.de").write_bytes(TEXT)
     found = locate(Corpus(src="a.en", tgt="a.de"), [first, second], "data.valid", lambda _: None)
     assert (found.src, found.tgt, found.tsv) == (first / "a.en", second / "a.de", None)
 
 
 def test_an_absolute_path_needs_no_root(tmp_path: Path) -> None:
-    (tmp_path / "a").touch()
+    (tmp_path / "a").write_bytes(TEXT)
     assert fetch(tmp_path / "nowhere", tsv(str(tmp_path / "a"))) == tmp_path / "a"
 
 
@@ -117,6 +119,69 @@ def test_a_missing_file_is_named_with_its_key_and_every_place_that_was_looked_at
         f"data.train[0].src: no file a.en; looked for {tmp_path / 'x/a.en'}, {tmp_path / 'y/a.en'}"
     )
     assert "data.train[0].src_url" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("there", "missing", "proposed"),
+    [
+        ("train.en", "trian.en", True),
+        ("train.en.gz", "train.en", True),
+        ("Train.EN", "train.en", True),
+        ("train.de", "train.en", False),  # the corpus's other side
+        ("valid.en", "train.en", False),
+    ],
+)
+def test_a_file_of_nearly_that_name_in_the_same_folder_is_proposed(
+    tmp_path: Path, there: str, missing: str, proposed: bool
+) -> None:
+    (tmp_path / there).write_bytes(TEXT)
+    with pytest.raises(DataError) as caught:
+        locate(Corpus(src=missing, tgt="train.de"), [tmp_path / "nowhere", tmp_path], "x", lambda _: None)
+    assert (f"did you mean {tmp_path / there}?" in str(caught.value.hint)) == proposed
+    with pytest.raises(DataError, match=f"--src: no file {tmp_path / missing}") as caught:
+        require_text(tmp_path / missing, "--src", [tmp_path / "train.de"])
+    assert str(caught.value.hint) == (f"did you mean {tmp_path / there}?" if proposed else "check the path")
+
+
+def test_what_is_no_file_or_holds_nothing_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "empty").touch()
+    (tmp_path / "empty.gz").write_bytes(gzip.compress(b""))
+    for name, encoding in (("little", "utf-16-le"), ("big", "utf-16-be")):
+        (tmp_path / name).write_bytes("\ufeffa\n".encode(encoding))
+    for name, complaint in {
+        "folder": "is a folder; expected a file",
+        "pipe": "is a pipe or a device, and text is read more than once; expected a file",
+        "empty": "is empty",
+        "empty.gz": "is empty",
+        "little": "is no UTF-8",
+        "big": "is no UTF-8",
+    }.items():
+        with pytest.raises(DataError) as caught:
+            fetch(tmp_path, tsv(name))
+        assert caught.value.message == f"data.train[0].tsv: {tmp_path / name} {complaint}"
+        with pytest.raises(DataError) as caught:
+            require_text(tmp_path / name, "--src")
+        assert caught.value.message == f"--src: {tmp_path / name} {complaint}"
+        assert caught.value.hint
+
+
+def test_one_file_for_both_sides_is_warned_of_behind_links_too(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(TEXT)
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "c").write_bytes(TEXT)
+    for tgt, warned in (("a", True), ("b", True), ("c", False)):
+        told: list[str] = []
+        locate(Corpus(src="a", tgt=tgt), [tmp_path], "data.valid", told.append)
+        assert [line.startswith("warning: data.valid: src and tgt are the same file") for line in told] == (
+            [True] if warned else []
+        )
+
+
+def test_an_empty_download_is_refused(server: str, tmp_path: Path) -> None:
+    error = refused(tmp_path, tsv("a", server + "/empty"))
+    assert error.message == f"data.train[0].tsv: what came from {server}/empty is empty"
 
 
 @pytest.mark.parametrize("name", ["a", "a.gz", "a.xz"])

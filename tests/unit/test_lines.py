@@ -100,6 +100,13 @@ def test_text_that_is_no_utf8_is_refused_with_file_and_line(tmp_path, bad):
     assert f"{path}:3:" in caught.value.message
 
 
+def test_utf16_is_called_by_its_name(tmp_path):
+    (tmp_path / "text").write_bytes("Haus\n".encode("utf-16"))
+    with pytest.raises(DataError, match="text:1: not UTF-8: byte 0xff") as caught:
+        list(read_lines(tmp_path / "text"))
+    assert "iconv -f UTF-16" in caught.value.hint
+
+
 def test_a_line_decoded_leniently_says_whether_anything_was_replaced():
     assert decode_line("größer\r".encode()) == ("größer\r", False)
     assert decode_line(b"caf\xe9!") == ("caf\ufffd!", True)

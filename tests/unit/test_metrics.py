@@ -119,6 +119,14 @@ def test_a_list_of_lines_in_place_of_a_list_of_references_is_a_programmers_mista
         score(["a"], references, PLAIN)
 
 
+def test_a_perfect_translation_scores_100_and_no_hair_more() -> None:
+    lines = ["a b c d e", "f g h i j k"]
+    assert sacrebleu.BLEU().corpus_score(lines, [lines]).score > 100  # the trap
+    found = score(lines, [lines], PLAIN)
+    assert (found["bleu"].score, found["chrf"].score) == (100.0, 100.0)
+    assert score(["a b c d e f"], [["x"]], PLAIN)["ter"].score > 100  # an error rate has no such limit
+
+
 def test_blank_lines_are_lines() -> None:
     assert score(["", ""], [["", ""]], PLAIN)["bleu"].score == 0.0
     assert score(["", "a b c d"], [["x", "a b c d"]], PLAIN)["ter"].score == pytest.approx(20.0)

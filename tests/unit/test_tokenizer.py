@@ -144,8 +144,11 @@ def test_odd_characters_and_endless_lines_neither_crash_nor_hide_text():
 
 
 def test_blank_text_is_refused():
-    for shared in (True, False):
-        with pytest.raises(DataError, match=r"no text to train a tokenizer on: .* is blank"):
+    for shared, sides in (
+        (True, "both sides of the training corpora are"),
+        (False, "the source side of the"),
+    ):
+        with pytest.raises(DataError, match=f"no text to train a tokenizer on: {sides}"):
             trained(["", "  ", "\u3000"], [], shared=shared)
     with pytest.raises(DataError, match="the target side of the training corpora is blank"):
         trained(SRC, ["\u200b"], shared=False)  # a space of no width is normalized away
@@ -230,6 +233,14 @@ def test_a_damaged_model_is_refused(tmp_path):
         assert "tokenizer.model" in caught.value.message
 
 
+def test_what_is_there_and_cannot_be_read_is_not_called_missing(tmp_path):
+    (tmp_path / "tokenizer.model").mkdir()
+    with pytest.raises(
+        CheckpointError, match=r"tokenizer\.model: the tokenizer cannot be read: Is a directory"
+    ):
+        Tokenizer.load(tmp_path)
+
+
 def test_a_model_with_other_special_ids_is_refused(tmp_path):
     import io
 
@@ -250,3 +261,22 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write the tokenizer into"):
         trained().save(tmp_path / "file" / "run")
+    (tmp_path / "run" / "tokenizer.model").mkdir(parents=True)
+    with pytest.raises(DataError, match="cannot write the tokenizer into"):
+        trained().save(tmp_path / "run")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["tokenizer.model"]
+
+
+def test_a_vocabulary_that_sentencepiece_cannot_count_to_is_lowered():
+    notes = []
+    assert (
+        train_tokenizer(TokenizerSection(vocab_size=2**31 - 1), SRC, TGT, notes.append).src_vocab_size < 1000
+    )
+    assert notes[0].startswith("tokenizer.vocab_size lowered from 2147483647 to ")
+
+
+def test_a_folder_for_temporary_files_that_cannot_be_used_is_told_with_its_cure(monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", "/proc/nowhere")
+    with pytest.raises(DataError, match="cannot write the tokenizer's training text") as caught:
+        trained()
+    assert "TMPDIR" in caught.value.hint

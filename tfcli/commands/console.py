@@ -13,15 +13,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args
 
 import typer
+from typer.models import OptionInfo
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Task
+    from rich.table import Table
 
 FIRST_LINE_SECONDS = 2.0  # what is over sooner needs no progress
 LINE_SECONDS = 10.0
+BAR_WIDTH = 30
+LEAST_BAR_WIDTH = 8  # what is narrower says nothing
+LEAST_TEXT_WIDTH = 4
 UNBOUNDED_WIDTH = 10_000  # a table in a file or a pipe is not cut to a screen that is not there
 
 
@@ -54,22 +60,42 @@ def level_of(quiet: bool, verbose: bool) -> Verbosity | None:
     return Verbosity.QUIET if quiet else Verbosity.VERBOSE if verbose else None
 
 
+def _show_help(context: typer.Context, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        context.get_help()  # Typer prints it with rich, and returns nothing
+        raise typer.Exit
+
+
+COMMON_PANEL = "Common"
 QuietOption = Annotated[
-    bool, typer.Option("-q", "--quiet", help="Say nothing but warnings and errors.", rich_help_panel="Common")
+    bool,
+    typer.Option("-q", "--quiet", help="Say nothing but warnings and errors.", rich_help_panel=COMMON_PANEL),
 ]
 VerboseOption = Annotated[
     bool,
     typer.Option(
-        "-v", "--verbose", help="Say more; show where an error came from.", rich_help_panel="Common"
+        "-v", "--verbose", help="Say more; show where an error came from.", rich_help_panel=COMMON_PANEL
+    ),
+]
+# Typer has one of its own, but shows it in another panel, where it is often alone.
+HelpOption = Annotated[
+    bool,
+    typer.Option(
+        "-h",
+        "--help",
+        help="Show this page and stop.",
+        rich_help_panel=COMMON_PANEL,
+        is_eager=True,
+        callback=_show_help,
     ),
 ]
 
 
 def with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `command` with the options `-q` and `-v`, so that they may stand behind the verb as well."""
+    """Return `command` with the options of the panel Common, so that they may stand behind the verb."""
 
     @functools.wraps(command)
-    def verb(*, quiet: bool, verbose: bool, **options: Any) -> Any:
+    def verb(*, quiet: bool, verbose: bool, show_help: bool, **options: Any) -> Any:  # noqa: ARG001
         level = level_of(quiet, verbose)
         if level is not None:
             set_verbosity(level)
@@ -77,15 +103,25 @@ def with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
 
     # Typer reads a command's options from its signature.
     signature = inspect.signature(command, eval_str=True)
-    kind = inspect.Parameter.KEYWORD_ONLY
+    common = {"quiet": QuietOption, "verbose": VerboseOption, "show_help": HelpOption}
     added = [
-        inspect.Parameter("quiet", kind, default=False, annotation=QuietOption),
-        inspect.Parameter("verbose", kind, default=False, annotation=VerboseOption),
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=option)
+        for name, option in common.items()
     ]
     parameters = [*signature.parameters.values(), *added]
+    for parameter in parameters:
+        _show_no_value(parameter)
     verb.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     verb.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return verb
+
+
+def _show_no_value(parameter: inspect.Parameter) -> None:
+    """Have the help show a flag without `<bool>`, which would look like a value to be given."""
+    kind, *metadata = get_args(parameter.annotation) or (None,)
+    for option in metadata:
+        if kind is bool and isinstance(option, OptionInfo) and option.metavar is None:
+            option.metavar = ""
 
 
 def stdout_console() -> "Console":
@@ -105,6 +141,13 @@ def _console(*, to_stderr: bool) -> "Console":
 
     stream = sys.stderr if to_stderr else sys.stdout
     return Console(stderr=to_stderr, highlight=False, width=None if stream.isatty() else UNBOUNDED_WIDTH)
+
+
+def draws_bars() -> bool:
+    """Tell whether progress is a bar: stderr is a terminal that can move its cursor, and `-q` was not given."""
+    # rich takes any stream for a terminal when FORCE_COLOR is set, but a log needs no bar, be it in colour
+    moves = sys.stderr.isatty() and not stderr_console().is_dumb_terminal
+    return moves and _Settings.verbosity >= Verbosity.NORMAL
 
 
 def say(message: str) -> None:
@@ -201,14 +244,17 @@ class Progress(Protocol):
 
 
 @contextmanager
-def progress(description: str, total: float | None = None, unit: str = "") -> Iterator[Progress]:
-    """Show how far something has come while the block runs: a bar on a terminal, else a line now and then.
+def progress(
+    description: str, total: float | None = None, unit: str = "", *, streams: bool = False
+) -> Iterator[Progress]:
+    """Show how far something has come while the block runs: a bar where one can be drawn, else a line now and then.
 
     `total` None: not known. `unit` is what is counted, as in "lines"; the rate is in units a second.
+    `streams`: results go to stdout meanwhile; on a terminal they show by themselves how far it is.
     """
-    if _Settings.verbosity < Verbosity.NORMAL:
+    if _Settings.verbosity < Verbosity.NORMAL or (streams and sys.stdout.isatty()):
         yield _Silent()
-    elif stderr_console().is_terminal:
+    elif draws_bars():
         with _bar(description, total, unit) as bar:
             yield bar
     else:
@@ -258,21 +304,15 @@ class _Lines:
 def _bar(description: str, total: float | None, unit: str) -> Iterator[Progress]:
     from rich import progress as rich_progress
 
-    class RateColumn(rich_progress.ProgressColumn):
-        def render(self, task: rich_progress.Task) -> Any:
-            from rich.text import Text
+    class Line(rich_progress.Progress):
+        def get_renderables(self) -> "Iterator[Table]":
+            for task in self.tasks:
+                yield _bar_line(task, unit, self.console.width)
 
-            speed = task.finished_speed or task.speed
-            return Text("" if speed is None else _rate(speed, unit), style="progress.data.speed")
-
-    with rich_progress.Progress(
-        rich_progress.TextColumn("{task.description}", markup=False),
-        rich_progress.BarColumn(bar_width=30),
-        rich_progress.MofNCompleteColumn(),
-        RateColumn(),
-        rich_progress.TimeRemainingColumn(compact=True),
+    with Line(
         console=stderr_console(),
         transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # results that go elsewhere must not come out above the bar
     ) as display:
         task = display.add_task(description, total=total)
 
@@ -285,6 +325,35 @@ def _bar(description: str, total: float | None, unit: str) -> Iterator[Progress]
                 display.update(task, description=description, total=total)
 
         yield Bar()
+
+
+def _bar_line(task: "Task", unit: str, width: int) -> "Table":
+    """Return a line that fits: on a narrow terminal the bar gives way first, then what is done, last the count."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    count = f"{task.completed:,.0f}" + (f"/{task.total:,.0f}" if task.total is not None else "")
+    speed, left = task.finished_speed or task.speed, task.time_remaining
+    numbers = Text.assemble(
+        (count, "progress.download"),
+        (f" {_rate(speed, unit)}" if speed is not None else "", "progress.data.speed"),
+        (f" {_clock(left)}" if left is not None else "", "progress.remaining"),
+    )
+    numbers.truncate(width, overflow="ellipsis")
+    parts: list[Text | ProgressBar] = [numbers]
+    room = width - numbers.cell_len - 1
+    if room >= LEAST_TEXT_WIDTH:
+        description = Text(task.description)
+        description.truncate(room, overflow="ellipsis")
+        parts.insert(0, description)
+        room -= description.cell_len + 1
+    if room >= LEAST_BAR_WIDTH:
+        bar_width = min(BAR_WIDTH, room)
+        parts.insert(-1, ProgressBar(task.total, task.completed, bar_width, animation_time=task.get_time()))
+    line = Table.grid(padding=(0, 1))
+    line.add_row(*parts)
+    return line
 
 
 def _rate(per_second: float, unit: str) -> str:

@@ -1,11 +1,19 @@
 """The verb `eval`: what a run's translations of its test sets, or translations in a file, are worth."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tfcli.commands.console import print_json, print_table, print_text, progress, say, share_the_cores, warn
+from tfcli.commands.options import (
+    DATA_ROOT_HELP,
+    DEVICE_HELP,
+    PRECISION_HELP,
+    JsonOption,
+    refuse_unknown_precision,
+)
 from tfcli.errors import CheckpointError, RecipeError
 
 if TYPE_CHECKING:
@@ -18,6 +26,14 @@ if TYPE_CHECKING:
 METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
 RUN_PANEL = "Translating and scoring a run's test sets"
 FILES_PANEL = "Scoring files"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where an evaluation is kept: a folder for `NAME.hyp`, and the file of the scores."""
+
+    translations: Path
+    scores: Path
 
 
 def evaluate(
@@ -35,27 +51,15 @@ def evaluate(
     ] = None,
     beam_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Instead of the recipe's.", rich_help_panel=RUN_PANEL),
+        typer.Option(min=1, help=r"1 is greedy search.  \[default: the recipe's]", rich_help_panel=RUN_PANEL),
     ] = None,
-    device: Annotated[
-        str | None,
-        typer.Option(help="auto, cpu, cuda, cuda:1 or mps.  \\[default: auto]", rich_help_panel=RUN_PANEL),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="auto, fp32 or bf16.  \\[default: the recipe's]", rich_help_panel=RUN_PANEL),
-    ] = None,
-    data_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder that data paths start from, before TFCLI_DATA and data.root.",
-            rich_help_panel=RUN_PANEL,
-        ),
-    ] = None,
+    precision: Annotated[str | None, typer.Option(help=PRECISION_HELP, rich_help_panel=RUN_PANEL)] = None,
+    device: Annotated[str | None, typer.Option(help=DEVICE_HELP, rich_help_panel=RUN_PANEL)] = None,
+    data_root: Annotated[Path | None, typer.Option(help=DATA_ROOT_HELP, rich_help_panel=RUN_PANEL)] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for NAME.hyp and scores.json.  \\[default: RUN/eval, and RUN for scores.json]",
+            help=r"Folder for NAME.hyp and scores.json.  \[default: RUN/eval and RUN]",
             rich_help_panel=RUN_PANEL,
         ),
     ] = None,
@@ -76,33 +80,34 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="sacreBLEU's tokenizer for BLEU: 13a, intl, zh, char, none, ...  \\[default: 13a]",
+            help="sacreBLEU's tokenizer for BLEU: 13a, intl, zh, none, ...  \\[default: 13a]",
             rich_help_panel=FILES_PANEL,
         ),
     ] = None,
     lowercase: Annotated[
         bool, typer.Option("--lowercase", help="Ignore case.", rich_help_panel=FILES_PANEL)
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of tables.", rich_help_panel="Output")
-    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a run on its recipe's test sets, or a file of translations, with BLEU, chrF and TER.
 
-    Example: tfcli eval runs/de-en; tfcli eval --hyp out.en --ref test.en --json
+    A run keeps the scores of its own settings; with --beam-size or --precision they go only where --out says.
+
+    Example: tfcli eval runs/demo
+    Example: tfcli eval --hyp out.en --ref test.en.gz --json
     """
-    of_runs = {
-        "--test": tests, "--beam-size": beam_size, "--device": device, "--precision": precision,
-        "--data-root": data_root, "--out": out,
-    }  # fmt: skip
+    search = {"--beam-size": beam_size, "--precision": precision}  # what changes the translations
+    of_runs = {"--test": tests, **search, "--device": device, "--data-root": data_root, "--out": out}
     of_files = {"--hyp": hyp, "--ref": refs, "--tokenize": tokenize, "--lowercase": lowercase or None}
     _refuse_contradictions(run, of_runs, of_files)
     recipe: Recipe | None = None
+    if precision is not None:
+        refuse_unknown_precision(precision)
     if run is not None:
         recipe = _recipe_of(run)
         sets = _sets(recipe, run, tests or [], data_root)
         translator = _load(run, device=device or "auto", precision=precision, beam_size=beam_size)
-        results = evaluate_run(run, out, sets, recipe.scoring, translator)
+        results = evaluate_run(run, _kept_in(run, out, search), sets, recipe.scoring, translator)
     elif hyp is not None and refs is not None:
         results = [_score_files(hyp, refs, _scoring(tokenize, lowercase=lowercase))]
     else:
@@ -210,20 +215,56 @@ def _load(run: Path, *, device: str, precision: str | None, beam_size: int | Non
     return Translator.load(run, device=device, precision=precision, beam_size=beam_size)
 
 
+def _kept_in(run: Path, out: Path | None, search: dict[str, Any]) -> Kept | None:
+    """Return where the results go; None when they are only printed.
+
+    A run's own files are for the settings of its recipe: whatever else is tried on it needs `--out`.
+    """
+    from tfcli.scoring.evaluation import SCORES_FILE
+
+    if out is not None:
+        return Kept(out, out / SCORES_FILE)
+    given = [name for name, value in search.items() if value is not None]
+    if not given:
+        return Kept(run / "eval", run / SCORES_FILE)
+    say(
+        f"{' and '.join(given)}: the scores are only printed, {run / SCORES_FILE} is for the recipe's own "
+        "settings; --out DIR keeps them"
+    )
+    return None
+
+
 def evaluate_run(
     run: Path,
-    out: Path | None,
+    kept: Kept | None,
     sets: "Sequence[HeldOutSet]",
     settings: "ScoringSection",
     translator: "Translator",
 ) -> "list[SetScores]":
-    """Translate the sets, keep the translations, score them and write the scores down."""
+    """Translate and score the sets; write the translations and the scores down where they are to be kept."""
+    from tfcli.scoring.evaluation import write_scores, write_translations
+
+    if kept is not None:
+        kept.translations.mkdir(parents=True, exist_ok=True)
+    model, decoding = _provenance(run, translator)
+    results = []
+    for held_out in sets:
+        with progress(f"translating {held_out.name}", total=len(held_out.src), unit="lines") as bar:
+            hypotheses = [found.text for found in translator.translate(held_out.src, bar.advance)]
+        if kept is not None:
+            write_translations(kept.translations / f"{held_out.name}.hyp", hypotheses)
+        results.append(_score(held_out.name, hypotheses, [held_out.tgt], settings))
+    if kept is not None:
+        write_scores(kept.scores, results, model, decoding)
+        say(f"translations are in {kept.translations}, scores in {kept.scores}")
+    return results
+
+
+def _provenance(run: Path, translator: "Translator") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the scores are of: the weights, and how they decode."""
     from tfcli.model.folder import find_model_folder
-    from tfcli.scoring.evaluation import SCORES_FILE, write_scores, write_translations
     from tfcli.text.files import sha256_of_content
 
-    folder = run / "eval" if out is None else out
-    folder.mkdir(parents=True, exist_ok=True)
     weights = find_model_folder(run) / "model.safetensors"
     model = {**translator.info.get("trained", {}), "sha256": sha256_of_content(weights)}
     decoding = {
@@ -231,16 +272,7 @@ def evaluate_run(
         "device": str(translator.device),
         "precision": translator.precision,
     }
-    results = []
-    for held_out in sets:
-        with progress(f"translating {held_out.name}", total=len(held_out.src), unit="lines") as bar:
-            hypotheses = [found.text for found in translator.translate(held_out.src, bar.advance)]
-        write_translations(folder / f"{held_out.name}.hyp", hypotheses)
-        results.append(_score(held_out.name, hypotheses, [held_out.tgt], settings))
-    scores_file = (run if out is None else out) / SCORES_FILE
-    write_scores(scores_file, results, model, decoding)
-    say(f"translations are in {folder}, scores in {scores_file}")
-    return results
+    return model, decoding
 
 
 def _show(results: "Sequence[SetScores]", recipe: "Recipe | None") -> None:

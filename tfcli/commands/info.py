@@ -1,7 +1,5 @@
 """The verb `info`: what is installed here, what a recipe says, what a run or model folder holds."""
 
-import json
-import math
 import os
 import platform
 import shutil
@@ -14,6 +12,9 @@ import typer
 
 from tfcli import __version__
 from tfcli.commands.console import print_json, print_table, print_text
+from tfcli.commands.eval import METRIC_NAMES
+from tfcli.commands.folder_facts import about_folder, gist, written
+from tfcli.commands.options import OUTPUT_PANEL, JsonOption
 from tfcli.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -23,43 +24,87 @@ REQUIRED_PACKAGES = (
     "torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pydantic", "pyyaml", "typer", "rich",
 )  # fmt: skip
 OPTIONAL_PACKAGES = ("tensorboard",)
-RECIPE_SUFFIXES = (".yaml", ".yml")
-MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
 
 
 def info(
     target: Annotated[
-        Path | None, typer.Argument(metavar="RECIPE|RUN", help="A recipe, or a run or model folder.")
+        str | None,
+        typer.Argument(metavar="RECIPE|RUN", help="A recipe (its file or name), or a run or model folder."),
     ] = None,
+    recipes: Annotated[
+        bool,
+        typer.Option(
+            "--recipes", help="List the recipes that come with tfcli.", rich_help_panel=OUTPUT_PANEL
+        ),
+    ] = False,
     schema: Annotated[
         bool,
         typer.Option(
-            "--schema", help="Print the JSON Schema of recipes, for editors.", rich_help_panel="Output"
+            "--schema", help="Print the JSON Schema of recipes, for editors.", rich_help_panel=OUTPUT_PANEL
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Output")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show what a recipe says or a run holds; alone, what is installed here, for a bug report.
 
-    Example: tfcli info runs/de-en --json
+    A run is shown in short; --json has all of it: every setting, version and checksum.
+
+    Example: tfcli info runs/demo
     """
+    if target is not None and (schema or recipes):
+        option = "--schema describes all recipes" if schema else "--recipes lists them all"
+        raise typer.BadParameter(f"{option}: give no RECIPE or RUN with it")
     if schema:
-        if target is not None:
-            raise typer.BadParameter("--schema describes all recipes: give no RECIPE or RUN with it")
         from tfcli.recipe.loader import recipe_json_schema
 
         print_json(recipe_json_schema())
+    elif recipes:
+        _show_recipes(as_json=as_json)
     elif target is None:
         _show(about_installation(), as_json)
-    elif target.is_dir():
-        _show(about_folder(target), as_json)
-    elif target.exists() or target.suffix in RECIPE_SUFFIXES:
+    elif Path(target).is_dir():
+        _show_folder(about_folder(Path(target)), as_json)
+    else:
+        from tfcli.recipe.bundled import find_recipe
         from tfcli.recipe.loader import load_recipe
 
-        recipe = load_recipe(target)
+        path = find_recipe(target)
+        if not path.exists() and not path.suffix:
+            raise CheckpointError(
+                f"{target}: no such folder", "give a run folder, a model folder or a recipe"
+            )
+        recipe = load_recipe(path)
         _show(recipe.model_dump(mode="json") if as_json else _about_recipe(recipe), as_json)
-    else:
-        raise CheckpointError(f"{target}: no such folder", "give a run folder, a model folder or a recipe")
+
+
+def _show_recipes(*, as_json: bool) -> None:
+    """List the recipes that come with tfcli, each with what it is for and what it should score."""
+    from tfcli.recipe.bundled import bundled_recipes
+    from tfcli.recipe.loader import load_recipe
+
+    found: list[dict[str, Any]] = [
+        {
+            "name": bundled.name,
+            "purpose": bundled.purpose,
+            "data": bundled.data,
+            "cost": bundled.cost,
+            "expected": _expected(load_recipe(bundled.path)),
+        }
+        for bundled in bundled_recipes()
+    ]
+    if as_json:
+        print_json(found)
+        return
+    for recipe in found:
+        scores = ", ".join(f"{name} {score}" for name, score in recipe["expected"].items())
+        print_text(recipe["name"])
+        for key in ("purpose", "data", "cost"):
+            print_text(f"  {key:<8}  {recipe[key]}")
+        print_text(f"  expected  {scores or 'not stated'}")
+
+
+def _expected(recipe: "Recipe") -> dict[str, str]:
+    return {name: f"BLEU {e.bleu:g} +- {e.tolerance:g}" for name, e in recipe.expected.items()}
 
 
 def about_installation() -> dict[str, Any]:
@@ -115,6 +160,15 @@ def _devices() -> dict[str, Any]:
     return found
 
 
+def _validation(recipe: "Recipe") -> str:
+    valid = recipe.data.valid
+    if valid.pairs is not None:
+        return f"{valid.pairs:,} pairs held out"
+    if valid.fraction is not None:
+        return f"{valid.fraction:.1%} of the pairs held out"
+    return valid.tsv or f"{valid.src} | {valid.tgt}"
+
+
 def _about_recipe(recipe: "Recipe") -> dict[str, Any]:
     """Return what a reader wants to know first; `--json` has every key."""
     data, training = recipe.data, recipe.training
@@ -124,7 +178,7 @@ def _about_recipe(recipe: "Recipe") -> dict[str, Any]:
         "task": recipe.task,
         "languages": " - ".join(lang or "?" for lang in (data.src_lang, data.tgt_lang)),
         "train": ", ".join(corpora),
-        "valid": data.valid.tsv or f"{data.valid.src} | {data.valid.tgt}",
+        "valid": _validation(recipe),
         "tests": ", ".join(data.tests) or None,
         "tokenizer": {key: getattr(recipe.tokenizer, key) for key in ("kind", "vocab_size", "shared")},
         "model": recipe.model.model_dump(mode="json"),
@@ -139,145 +193,40 @@ def _about_recipe(recipe: "Recipe") -> dict[str, Any]:
                 "precision",
             )
         },
-        "expected": {name: f"BLEU {e.bleu:g} +- {e.tolerance:g}" for name, e in recipe.expected.items()},
+        "expected": _expected(recipe),
     }
-
-
-def about_folder(folder: Path) -> dict[str, Any]:
-    """Return what a run folder or a model folder holds.
-
-    Raises: CheckpointError when it is neither, or when a file of it is damaged.
-    """
-    is_run = (folder / "recipe.yaml").is_file()
-    if not is_run and not (folder / "config.json").is_file():
-        raise CheckpointError(
-            f"{folder}: not a run or model folder: it has neither recipe.yaml nor config.json",
-            "give the folder that `tfcli train` wrote, or the best/ in it",
-        )
-    model_folder = folder / "best" if is_run else folder
-    checkpoints = sorted((folder / "checkpoints").glob("step-*")) if is_run else []
-    steps = [int(path.name.removeprefix("step-")) for path in checkpoints if path.name[5:].isdigit()]
-    weights = [path / "model.safetensors" for path in (model_folder, *reversed(checkpoints))]
-    recipe = _recipe_values(folder / "recipe.yaml") if is_run else {}
-    sizes = recipe.get("model")
-    metrics = _json_lines(folder / "metrics.jsonl")
-    # The files are read as they are rather than through the schema: a run of another version shows as well.
-    return {
-        "folder": str(folder),
-        "kind": "run" if is_run else "model",
-        "name": recipe.get("name"),
-        "task": recipe.get("task"),
-        "preset": sizes.get("preset") if isinstance(sizes, dict) else None,
-        "parameters": next((count_parameters(path) for path in weights if path.is_file()), None),
-        "checkpoints": steps,
-        "last_step": max(
-            [*steps, *(line["step"] for line in metrics if isinstance(line.get("step"), int))], default=None
-        ),
-        "model": _json_object(model_folder / "config.json") or sizes or {},
-        "validation": _last_validation(metrics),
-        "scores": (_json_object(folder / "scores.json") or {}).get("sets", {}),
-        "environment": _json_object(folder / "environment.json") or {},
-    }
-
-
-def count_parameters(path: Path) -> int:
-    """Return how many numbers a safetensors file holds, from its header alone.
-
-    Raises: CheckpointError when the header cannot be read.
-    Source: https://github.com/huggingface/safetensors#format
-    """
-    try:
-        with path.open("rb") as stream:
-            size = int.from_bytes(stream.read(8), "little")
-            header: dict[str, Any] = json.loads(stream.read(size) if size <= MAX_HEADER_BYTES else "")
-        return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise CheckpointError(
-            f"{path}: not a safetensors file, or a damaged one", "train again, or take an earlier checkpoint"
-        ) from None
-
-
-def _recipe_values(path: Path) -> dict[str, Any]:
-    from tfcli.recipe.yaml12 import YamlSyntaxError, read_yaml
-
-    try:
-        value = read_yaml(path.read_text(encoding="utf-8")).value
-    except (YamlSyntaxError, UnicodeDecodeError, OSError) as error:
-        raise _damaged(path, error) from None
-    if not isinstance(value, dict):
-        raise _damaged(path, "expected a mapping")
-    return value
-
-
-def _json_object(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise _damaged(path, error) from None
-    if not isinstance(value, dict):
-        raise _damaged(path, "expected an object")
-    return value
-
-
-def _json_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the records of a log that may be growing: a line that is not whole yet is left out."""
-    if not path.is_file():
-        return []
-    records = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            records.append(record)
-    return records
-
-
-def _damaged(path: Path, reason: object) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: cannot be read: {reason}", "the folder is damaged, or still being written"
-    )
-
-
-def _last_validation(metrics: list[dict[str, Any]]) -> dict[str, Any]:
-    validations = [line for line in metrics if line.get("kind") == "valid"]
-    return validations[-1] if validations else {}
 
 
 def _show(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(facts)
         return
-    rows: list[tuple[str, str]] = []
+    rows: dict[str, str] = {}
     _flatten(facts, "", rows)
-    if rows:
-        width = max(len(name) for name, _ in rows)
-        print_text("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
-    scores = facts.get("scores")
-    if isinstance(scores, dict) and scores:
-        print_text("")
-        _show_scores(scores)
+    _print_rows(rows)
 
 
-def _flatten(facts: dict[str, Any], prefix: str, rows: list[tuple[str, str]]) -> None:
+def _flatten(facts: dict[str, Any], prefix: str, rows: dict[str, str]) -> None:
     for name, value in facts.items():
-        if not prefix and name == "scores":
-            continue  # a table of its own
         if isinstance(value, dict):
             _flatten(value, f"{prefix}{name}.", rows)
         elif value not in (None, [], ""):
-            rows.append((f"{prefix}{name}", _written(value)))
+            rows[f"{prefix}{name}"] = written(value)
 
 
-def _written(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return " ".join(str(item) for item in value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def _print_rows(rows: dict[str, str]) -> None:
+    width = max(map(len, rows))
+    print_text("\n".join(f"{name:<{width}}  {value}" for name, value in rows.items()))
+
+
+def _show_folder(facts: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(facts)
+        return
+    _print_rows(gist(facts))
+    if facts["scores"]:
+        print_text("")
+        _show_scores(facts["scores"])
 
 
 def _show_scores(sets: dict[str, Any]) -> None:
@@ -287,4 +236,4 @@ def _show_scores(sets: dict[str, Any]) -> None:
         found = (scores.get(metric) for metric in metrics)
         values = [score.get("score") if isinstance(score, dict) else score for score in found]
         rows.append([name, *(f"{value:.2f}" if isinstance(value, float) else value for value in values)])
-    print_table(["test set", *metrics], rows)
+    print_table(["test set", *(METRIC_NAMES.get(metric, metric) for metric in metrics)], rows)

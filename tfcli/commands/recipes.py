@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfcli.commands.console import say, share_the_cores
+from tfcli.commands.console import say, share_the_cores, warn
 from tfcli.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfcli.text.files import CorpusFiles
 
 SAMPLED_LINES = 20_000
+FEW_PAIRS = 5000
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ def open_text(
     else:
         values, choice = _chosen(files, run_dir, device)
         recipe = build_recipe(values, overrides, "options")
-        for line in choice.reasons:
-            say(f"  {line}")
+        changed = {wish.partition("=")[0].strip() for wish in overrides}
+        for key, line in choice.reasons.items():
+            say(f"  {key}: {line}" if key not in changed else f"  {key}: as --set says")
     return _located(recipe, [Path()])
 
 
@@ -104,7 +106,9 @@ def _chosen(files: TextFiles, run_dir: Path, device: str | None) -> "tuple[dict[
     machine = _machine(device)
     choice = choose_settings(n_pairs, _mean_bytes(files.tgt), machine)
     where = f"{machine.cores} CPU cores" if machine.device == "cpu" else "a GPU"
-    say(f"no recipe given; chosen for {n_pairs:,} pairs on {where} (docs/choosing-settings.md tells why):")
+    say(f"no recipe given; chosen for {n_pairs:,} pairs on {where}:")
+    if n_pairs < FEW_PAIRS:
+        warn(f"{n_pairs:,} pairs are few: a network that learns from them alone will not translate much else")
     valid: dict[str, Any] = {"pairs": held_out_pairs(n_pairs)}
     if files.valid_src is not None and files.valid_tgt is not None:
         valid = {"src": str(files.valid_src.absolute()), "tgt": str(files.valid_tgt.absolute())}

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from tfcli.commands.console import print_json, print_table, say, say_or_warn
+from tfcli.commands.console import print_json, print_table, say, say_or_warn, warn
+from tfcli.commands.options import DataRootOption, JsonOption, OutOption, RecipeArgument, SetOption
+from tfcli.commands.recipes import open_recipe
 from tfcli.errors import DataError
 
 if TYPE_CHECKING:
@@ -28,35 +30,18 @@ class Side(StrEnum):
 
 _DIGITS = re.compile("[0-9]{1,9}")
 FILTER_PANEL = "As a filter, from standard input to standard output"
-RUN_PANEL = "Making a run's corpora"
 
 
 def tokenize(
-    recipe: Annotated[Path | None, typer.Argument(metavar="RECIPE", help="The recipe.")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a key of the recipe.", rich_help_panel=RUN_PANEL
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run folder.  \\[default: runs/NAME]", rich_help_panel=RUN_PANEL)
-    ] = None,
-    data_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder that data paths start from, before TFCLI_DATA and data.root.",
-            rich_help_panel=RUN_PANEL,
-        ),
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of tables.", rich_help_panel=RUN_PANEL)
-    ] = False,
+    recipe: RecipeArgument = None,
+    overrides: SetOption = None,
+    out: OutOption = None,
+    data_root: DataRootOption = None,
     model: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Filter with the tokenizer of this run or model.",
+            help="The run or model folder whose tokenizer is the filter.",
             rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
@@ -73,10 +58,12 @@ def tokenize(
             rich_help_panel=FILTER_PANEL,
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Train the tokenizer, clean and encode the corpora; with --model, turn text into pieces or back.
 
-    Example: tfcli tokenize recipe.yaml; tfcli tokenize --model runs/de-en < in.de > pieces.de
+    Example: tfcli tokenize demo
+    Example: tfcli tokenize --model runs/demo < in.en > pieces.en
     """
     if model is not None:
         if recipe is not None or overrides or out is not None or data_root is not None or as_json:
@@ -93,20 +80,18 @@ def tokenize(
 
 
 def _prepare(
-    path: Path, overrides: "Sequence[str]", out: Path | None, data_root: Path | None, *, as_json: bool
+    given: str, overrides: "Sequence[str]", out: Path | None, data_root: Path | None, *, as_json: bool
 ) -> None:
     from tfcli.corpus.prepare import prepare
-    from tfcli.recipe.loader import load_recipe
-    from tfcli.text.files import data_roots, locate
 
-    recipe = load_recipe(path, overrides)
-    roots = data_roots(recipe, path.parent, data_root)
-    train = [locate(corpus, roots, f"data.train[{i}]", say) for i, corpus in enumerate(recipe.data.train)]
-    valid = locate(recipe.data.valid, roots, "data.valid", say)
+    opened = open_recipe(given, overrides, data_root)
+    recipe = opened.recipe
     run_dir = out if out is not None else Path("runs") / recipe.name
-    prepared = prepare(recipe, train, valid, run_dir, say_or_warn)
+    prepared = prepare(recipe, opened.train, opened.valid, run_dir, say_or_warn)
     if prepared.reused:
         say(f"{run_dir}: nothing has changed since the last time, tokenizer and corpora are reused")
+        for warning in prepared.warnings:  # said before, when they were made
+            warn(warning)
     else:
         say(f"{run_dir}: tokenizer and corpora are ready")
     if as_json:

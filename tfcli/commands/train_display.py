@@ -2,12 +2,11 @@
 
 import functools
 import math
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfcli.commands.console import Progress, progress, say, warn
+from tfcli.commands.console import Progress, draws_bars, progress, say, warn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +59,7 @@ class ConsoleReporter:
             seconds, tokens = self._rate_from
             self._rate = (state.tokens - tokens) / (state.elapsed_seconds - seconds)
             self._rate_from = (state.elapsed_seconds, state.tokens)
-        if sys.stderr.isatty():
+        if draws_bars():
             self._show_bar(state, result)
         self._shown_step = state.step
 
@@ -77,7 +76,7 @@ class ConsoleReporter:
                 f"{self._remaining(step)} left"
             )
         self._write(line)
-        if kind == "valid" or not sys.stderr.isatty():
+        if kind == "valid" or not draws_bars():
             say(line)
 
     def _show_bar(self, state: "TrainingState", result: "StepResult") -> None:
@@ -87,9 +86,10 @@ class ConsoleReporter:
             self._close_bar = functools.partial(manager.__exit__, None, None, None)
             self._bar.advance(state.step - 1)
         perplexity = math.exp(min(result.nll / result.tokens, 100.0))
+        rate = self._rate or state.tokens / max(state.elapsed_seconds, 1e-3)  # none of its own yet
         self._bar.update(
             description=f"loss {result.loss / result.tokens:.2f} ppl {perplexity:.1f} "
-            f"lr {result.learning_rate:.0e} {self._rate or 0:,.0f} tok/s"
+            f"lr {result.learning_rate:.0e} {rate:,.0f} tok/s"
         )
         self._bar.advance(1)
 

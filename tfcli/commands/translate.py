@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from tfcli.commands.console import detail, progress, say, share_the_cores, warn
+from tfcli.commands.options import (
+    HARDWARE_PANEL,
+    OUTPUT_PANEL,
+    DeviceOption,
+    PrecisionOption,
+    refuse_unknown_precision,
+)
 from tfcli.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tfcli.decoding.stream import StreamCounts, StreamSettings
+    from tfcli.decoding.stream import StreamCounts
     from tfcli.decoding.translator import Translator
 
 SEARCH_PANEL = "Search"
-HARDWARE_PANEL = "Hardware"
 WINDOW_LINES = 2000
 
 
@@ -43,14 +49,19 @@ def translate(
         ),
     ] = None,
     form: Annotated[
-        OutputFormat,
-        typer.Option("--format", help="text; tsv: text and score; jsonl: all hypotheses with scores."),
-    ] = OutputFormat.TEXT,
+        OutputFormat | None,
+        typer.Option(
+            "--format",
+            help=r"text; tsv: text and score; jsonl: all with scores.  \[default: text]",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Short for --format jsonl.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
     n_best: Annotated[
         int,
-        typer.Option(
-            min=1, help="Hypotheses for each line, with --format jsonl.", rich_help_panel=SEARCH_PANEL
-        ),
+        typer.Option(min=1, help="Hypotheses for each line, with --json.", rich_help_panel=SEARCH_PANEL),
     ] = 1,
     beam_size: Annotated[
         int | None,
@@ -70,39 +81,43 @@ def translate(
             min=1, help="Padded pieces times beam size decoded at once.", rich_help_panel=HARDWARE_PANEL
         ),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=HARDWARE_PANEL)
-    ] = "auto",
-    precision: Annotated[
-        str | None,
-        typer.Option(help="auto, fp32 or bf16.  \\[default: the recipe's]", rich_help_panel=HARDWARE_PANEL),
-    ] = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = None,
 ) -> None:
     """Translate standard input, or files: as many lines out as in, blank ones blank, in order.
 
     Example: tfcli translate runs/de-en < in.de > out.en
     """
-    if n_best > 1 and form is not OutputFormat.JSONL:
+    chosen = _format(form, as_json=as_json)
+    if n_best > 1 and chosen is not OutputFormat.JSONL:
         raise RecipeError(
             f"--n-best {n_best} needs --format jsonl", "the other formats have one translation a line"
         )
+    if precision is not None:
+        refuse_unknown_precision(precision)
     jobs = _jobs(files or [], out)
     share_the_cores()
-    from tfcli.decoding.stream import StreamSettings
     from tfcli.decoding.translator import Translator
 
     translator = Translator.load(
         run,
-        device=device,
+        device=device or "auto",
         precision=precision,
         beam_size=beam_size,
         length_penalty=length_penalty,
         batch_tokens=batch_tokens,
     )
-    settings = StreamSettings(WINDOW_LINES, form.value, n_best)
     detail(f"{run}: {translator.device}, {translator.precision}, beam size {translator.decoding.beam_size}")
     for source, target in jobs:
-        _translate_one(translator, source, target, settings)
+        _translate_one(translator, source, target, chosen, n_best)
+
+
+def _format(given: OutputFormat | None, *, as_json: bool) -> OutputFormat:
+    if not as_json:
+        return given or OutputFormat.TEXT
+    if given not in (None, OutputFormat.JSONL):
+        raise RecipeError(f"--json and --format {given} contradict each other", "leave one of them out")
+    return OutputFormat.JSONL
 
 
 def _jobs(files: list[Path], out: Path | None) -> list[tuple[Path | None, Path | None]]:
@@ -114,19 +129,27 @@ def _jobs(files: list[Path], out: Path | None) -> list[tuple[Path | None, Path |
             raise DataError(f"{file}: no such file", "check the path")
     if not files:
         if out is not None and out.is_dir():
-            raise DataError(f"{out}: a folder, but the input has no name", "give -o FILE")
+            raise RecipeError(f"{out}: a folder, but the input has no name", "give -o FILE")
         return [(None, out)]
     if out is None:
         return [(file, None) for file in files]
+    targets = _targets(files, out)
+    for file, target in zip(files, targets, strict=True):
+        if target.exists() and target.samefile(file):
+            raise RecipeError(f"{file}: would be overwritten by its own translation", "give another -o")
+    return list(zip(files, targets, strict=True))
+
+
+def _targets(files: list[Path], out: Path) -> list[Path]:
     if len(files) == 1 and not out.is_dir():
-        return [(files[0], out)]
+        return [out]
     if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: a file, but there are {len(files)} inputs", "give a folder")
+        raise RecipeError(f"{out}: a file, but there are {len(files)} inputs", "give -o FOLDER")
     names = [_plain_name(file) for file in files]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
-        raise DataError(f"several inputs would become {out / doubled[0]}", "translate them one by one")
-    return [(file, out / name) for file, name in zip(files, names, strict=True)]
+        raise RecipeError(f"several inputs would become {out / doubled[0]}", "translate them one by one")
+    return [out / name for name in names]
 
 
 def _plain_name(file: Path) -> str:
@@ -134,17 +157,17 @@ def _plain_name(file: Path) -> str:
 
 
 def _translate_one(
-    translator: "Translator", source: Path | None, target: Path | None, settings: "StreamSettings"
+    translator: "Translator", source: Path | None, target: Path | None, form: OutputFormat, n_best: int
 ) -> None:
-    from tfcli.decoding.stream import translate_stream
+    from tfcli.decoding.stream import StreamSettings, translate_stream
     from tfcli.text.lines import count_lines
 
     name = str(source) if source is not None else "standard input"
-    if source is not None and target is not None and target.exists() and target.samefile(source):
-        raise DataError(f"{source}: would be overwritten by its own translation", "give another -o")
+    settings = StreamSettings(WINDOW_LINES, form.value, n_best, name)
     # a pipe can be read only once: its lines are not counted beforehand
     total = count_lines(source) if source is not None and source.is_file() else None
-    with _reading(source) as lines, _writing(target) as sink, progress(name, total, "lines") as bar:
+    shown = progress(name, total, "lines", streams=target is None)
+    with _reading(source) as lines, _writing(target) as sink, shown as bar:
         counts = translate_stream(translator, lines, sink, settings, bar.advance)
         if counts.lines != counts.written or (total is not None and counts.lines != total):
             raise DataError(
@@ -153,7 +176,7 @@ def _translate_one(
             )
     _report(name, counts)
     if target is not None:
-        say(f"{target}: {counts.lines:,} lines")
+        say(f"{target}: {_lines(counts.lines)}")
 
 
 @contextmanager
@@ -169,31 +192,57 @@ def _reading(source: Path | None) -> "Iterator[BinaryIO]":
 
 @contextmanager
 def _writing(target: Path | None) -> "Iterator[BinaryIO]":
-    """Yield where translations go; a file gets its name only when it is whole."""
+    """Yield where translations go.
+
+    Raises: DataError when they cannot be written; BrokenPipeError when whoever read them has gone away.
+    """
+    try:
+        with _sink(target) as sink:
+            yield sink
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # of the sink: what goes wrong in reading is a DataError already
+        raise DataError(
+            f"{target or 'standard output'}: cannot be written: {error.strerror or error}",
+            "check the path, its permissions and the space on the disk",
+        ) from error
+
+
+@contextmanager
+def _sink(target: Path | None) -> "Iterator[BinaryIO]":
+    """Yield standard output, a device or a pipe, or a file that gets its name only when it is whole."""
     if target is None:
         yield sys.stdout.buffer
         return
+    if (
+        target.exists() and not target.is_file()
+    ):  # beside /dev/null, and in its place, there is nothing to put
+        with target.open("wb") as stream:
+            yield stream
+        return
+    place = target.resolve()  # a link stays one
+    if not place.parent.exists():
+        place.parent.mkdir(parents=True)
+    beside = place.with_name(f".{place.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}.part")
-        stream = beside.open("wb")
-    except OSError as error:
-        raise DataError(f"{target}: cannot be written: {error.strerror}") from error
-    try:
-        with stream:
+        with beside.open("wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        beside.replace(target)
+        beside.replace(place)
     finally:
         beside.unlink(missing_ok=True)
 
 
 def _report(name: str, counts: "StreamCounts") -> None:
     if counts.invalid:
-        shown = ", ".join(map(str, counts.first_invalid)) + (
-            ", ..." if counts.invalid > len(counts.first_invalid) else ""
-        )
-        warn(f"{name}: bytes that are no UTF-8 were replaced in {counts.invalid} lines: {shown}")
+        more = ", ..." if counts.invalid > len(counts.first_invalid) else ""
+        shown = ", ".join(map(str, counts.first_invalid)) + more
+        warn(f"{name}: bytes that are no UTF-8 were replaced in {_lines(counts.invalid)}: {shown}")
     if counts.split:
-        say(f"{name}: {counts.split} lines were too long for the model and were translated in parts")
+        verb = "was" if counts.split == 1 else "were"
+        say(f"{name}: {_lines(counts.split)} {verb} too long for the model and {verb} translated in parts")
+
+
+def _lines(count: int) -> str:
+    return f"{count:,} line{'' if count == 1 else 's'}"

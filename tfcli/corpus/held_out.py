@@ -63,7 +63,8 @@ def hold_out(
     ):
         record = {"made_from": made_from, **_split(recipe, corpora, files)}
         write_record(folder / "held-out.json", record)
-        report(f"held out for validation: {record['count']:,} pairs of the training text")
+        n_pairs = int(record["count"])
+        report(f"held out for validation: {n_pairs:,} pair{'s' * (n_pairs != 1)} of the training text")
     rule = HoldOut(int(record["threshold"]), int(record["max_characters"]))
     return HeldOut(files, int(record["count"]), rule)
 

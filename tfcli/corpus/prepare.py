@@ -106,8 +106,9 @@ def prepare(
         valid_ids, valid_record, same_valid = _encoded(valid_job, tokenizer, train[0], report)
     records = (train_record, valid_record)
     warnings = [str(warning) for record in records for warning in record["warnings"]]
-    for warning in warnings:
-        report(f"warning: {warning}")
+    for record, same in zip(records, (same_train, same_valid), strict=True):
+        for warning in [] if same else record["warnings"]:
+            report(f"warning: {warning}")
     return Prepared(
         tokenizer=tokenizer,
         train=train_ids,

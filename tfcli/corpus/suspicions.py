@@ -1,6 +1,6 @@
-"""What looks wrong in a corpus although it can be read: sides that do not match, sides that are swapped.
+"""What looks wrong in a corpus although it can be read: sides that do not match, that are swapped, that are the same.
 
-Both are guesses from counts, meant to be silent unless they are nearly sure; they warn and never refuse.
+All are guesses from counts, meant to be silent unless they are nearly sure; they warn and never refuse.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ _CHANCE = 0.87
 # A corpus whose sentences are all about as long tells nothing either. Unit: variance of the log length ratio.
 _LEAST_VARIANCE = 0.01
 _FIRST_LINES = 10_000
+# Crawled text has some per cent of pairs whose sides are the same; above half, a file was given or copied twice.
+_IDENTICAL_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,26 @@ def swapped_sides(reference: CorpusFiles, other: CorpusFiles, name: str) -> str 
     return (
         f"{name}: its source looks like the target of the first training corpus, and its target like the source; "
         "are its two sides swapped?"
+    )
+
+
+def identical_sides(files: CorpusFiles, name: str) -> str | None:
+    """Return a warning when most pairs of a corpus have the same text on both sides.
+
+    One file given for both sides is not warned of here: whoever located it has done so.
+    """
+    if files.src is not None and files.tgt is not None and files.src.samefile(files.tgt):
+        return None
+    same = total = 0
+    for src, tgt in islice(read_pairs(files), _FIRST_LINES):
+        if not src.isspace() and src:
+            total += 1
+            same += src.strip() == tgt.strip()
+    if same <= _IDENTICAL_SHARE * total:
+        return None
+    return (
+        f"{name}: source and target are the same text in {same / total:.0%} of the lines; was one file given for "
+        "both sides? data.drop_identical: true drops such pairs"
     )
 
 

@@ -7,9 +7,10 @@ import os
 import select
 import stat
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from tfcli.text.lines import decode_line
+from tfcli.text.lines import decode_line, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,11 +35,12 @@ class StreamCounts:
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """How a stream is cut and written."""
+    """How a stream is cut and written; `name` is what errors in reading call it."""
 
     window_lines: int
     format: Format = "text"
     n_best: int = 1
+    name: str = "standard input"
 
 
 def translate_stream(
@@ -50,10 +52,13 @@ def translate_stream(
 ) -> StreamCounts:
     r"""Read lines (ended by `\n` alone) until the end, write as many; flushed after each window.
 
-    A final line without `\n` stays without when its translation alone is written. Bytes that are no UTF-8 are replaced, and their lines counted.
+    A final line without `\n` stays without when its translation alone is written. Bytes that are no UTF-8 are
+    replaced, and their lines counted.
+
+    Raises: DataError when the source cannot be read to its end.
     """
     counts = StreamCounts()
-    for window in _windows(source, settings.window_lines):
+    for window in _windows(source, settings):
         lines = []
         for raw in window:
             counts.lines += 1
@@ -86,16 +91,17 @@ def render(translation: Translation, form: Format) -> str:
     return json.dumps({"translation": translation.text, "hypotheses": hypotheses}, ensure_ascii=False)
 
 
-def _windows(source: BinaryIO, window_lines: int) -> Iterator[list[bytes]]:
+def _windows(source: BinaryIO, settings: StreamSettings) -> Iterator[list[bytes]]:
     """Yield the lines, ends included, so many at a time; from whoever is still writing, what is there by now."""
     lines = _live_lines(source) if _is_live(source) else source
     window: list[bytes] = []
-    for raw in lines:
-        if raw:
-            window.append(raw)
-        if window and (not raw or len(window) >= window_lines):
-            yield window
-            window = []
+    with reading(Path(settings.name)):
+        for raw in lines:
+            if raw:
+                window.append(raw)
+            if window and (not raw or len(window) >= settings.window_lines):
+                yield window
+                window = []
     if window:
         yield window
 

@@ -17,7 +17,7 @@ from tfcli.decoding.beam import BeamSettings, beam_search
 from tfcli.decoding.greedy import greedy_search
 from tfcli.decoding.search import Hypothesis, TransformerNextPiece, normalized
 from tfcli.errors import RecipeError
-from tfcli.model.folder import load_model_folder
+from tfcli.model.folder import load_model_folder, section_problems
 from tfcli.model.precision import Precision, autocast, pick_device, pick_precision
 from tfcli.recipe.schema import DecodingSection
 from tfcli.text.segments import split_long
@@ -107,15 +107,19 @@ class Translator:
         Raises: CheckpointError when the folder cannot be used, RecipeError when an option cannot.
         """
         target = pick_device(device)
+        wanted = None if precision is None else pick_precision(precision, target)
         folder = load_model_folder(path, target)
         given = {"beam_size": beam_size, "length_penalty": length_penalty, "batch_tokens": batch_tokens}
         changed = {key: value for key, value in given.items() if value is not None}
         try:
             decoding = DecodingSection.model_validate({**folder.decoding.model_dump(), **changed})
         except ValidationError as error:
-            problems = [f"{problem['loc'][0]}: {problem['msg']}" for problem in error.errors()]
-            raise RecipeError("\n".join(problems), "correct the option of this name") from error
-        chosen = pick_precision(precision or folder.info.get("precision", "auto"), target)
+            problems = [
+                "--" + problem.removeprefix("decoding.").replace("_", "-", 1)
+                for problem in section_problems("decoding", error)
+            ]
+            raise RecipeError("\n".join(problems), "correct the option") from error
+        chosen = wanted or pick_precision(folder.info.get("precision", "auto"), target)
         return cls(folder.model, folder.tokenizer, decoding, folder.max_source_pieces, chosen, folder.info)
 
     def translate(

@@ -80,10 +80,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Choice:
-    """The sections of a recipe, and a line for each choice that says why."""
+    """The sections of a recipe, and for each choice, by its key, a line that says what was chosen and why."""
 
     sections: dict[str, Any]
-    reasons: list[str]
+    reasons: dict[str, str]
 
 
 def choose_settings(n_pairs: int, target_bytes: float, machine: Machine) -> Choice:
@@ -104,7 +104,7 @@ def choose_settings(n_pairs: int, target_bytes: float, machine: Machine) -> Choi
     if network.preset.startswith("vaswani"):
         model["norm"] = "pre"
     why_steps = f"about {epochs:.1f} epochs" + (
-        f", what a CPU does in some {CPU_HOURS:.0f} hours; more would be better" if limited else ""
+        f", what a CPU does in some {CPU_HOURS:.0f} hours; more would do it good" if limited else ""
     )
     return Choice(
         sections={
@@ -120,15 +120,16 @@ def choose_settings(n_pairs: int, target_bytes: float, machine: Machine) -> Choi
                 "checkpoint_every": checkpoint_every,
             },
         },
-        reasons=[
-            f"tokenizer.vocab_size: {vocab_size:,} (each piece should be seen often enough to be learned)",
-            f"model.preset: {network.preset} (the largest that this many pairs can fill"
+        reasons={
+            "tokenizer.vocab_size": f"{vocab_size:,} (each piece should be seen often enough to be learned)",
+            "model.preset": f"{network.preset} (the largest that this many pairs can fill"
             + (" and a CPU can train)" if on_cpu else ")"),
-            f"model.dropout: {row.dropout} (the fewer pairs, the more)",
-            f"training.batch_tokens: {network.batch_tokens:,}; learning_rate: {network.learning_rate:g}",
-            f"training.max_steps: {steps:,} ({why_steps})",
-            f"training.validate_every: {3 * checkpoint_every:,} steps",
-        ],
+            "model.dropout": f"{row.dropout} (the fewer pairs, the more)",
+            "training.batch_tokens": f"{network.batch_tokens:,}",
+            "training.learning_rate": f"{network.learning_rate:g} (falls to zero at the last step)",
+            "training.max_steps": f"{steps:,} ({why_steps})",
+            "training.validate_every": f"{3 * checkpoint_every:,} steps",
+        },
     )
 
 

@@ -109,7 +109,7 @@ class DataSection(Section):
     tgt_lang: str | None = None
     """Target language, as in `de`."""
     root: Path = "."
-    """Folder that relative data paths start from; `--data-root` and TFCLI_DATA take its place."""
+    """Folder that relative data paths start from, after those that `--data-root` and TFCLI_DATA name."""
     train: Annotated[list[Corpus], Field(min_length=1)]
     """Training corpora; one epoch is every kept pair of all of them once."""
     valid: Validation

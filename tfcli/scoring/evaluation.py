@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tfcli.errors import DataError, RecipeError
+from tfcli.errors import RecipeError
 from tfcli.recipe.complaints import nearest
 from tfcli.text.files import locate
 from tfcli.text.pairs import read_pairs
@@ -90,8 +90,6 @@ def read_sets(
     for name in dict.fromkeys(names) or tests:
         files = locate(tests[name], roots, f"data.tests.{name}", report)
         pairs = list(read_pairs(files))
-        if not pairs:
-            raise DataError(f"data.tests.{name}: {files.tsv or files.src} has no lines", "replace the file")
         sets.append(HeldOutSet(name, [src for src, _ in pairs], [tgt for _, tgt in pairs]))
     return sets
 

@@ -58,7 +58,9 @@ def score(
     for name in metrics:
         metric = _metric(name, settings)
         result = metric.corpus_score(hypotheses, references)
-        scores[name] = Score(float(result.score), str(metric.get_signature()), str(result))
+        # a perfect translation comes to 100.00000000000004: BLEU is a mean of logarithms
+        value = float(result.score) if name == "ter" else min(float(result.score), 100.0)
+        scores[name] = Score(value, str(metric.get_signature()), str(result))
     return scores
 
 

@@ -7,6 +7,7 @@ A fetched file is written beside, checked, and only then given its name: what ha
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import hashlib
 import http.client
@@ -18,17 +19,17 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tfcli import __version__
 from tfcli.errors import DataError
-from tfcli.text.lines import open_binary, reading
+from tfcli.text.lines import UTF16_HINT, UTF16_MARKS, open_binary, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tfcli.recipe.schema import Corpus, Recipe
 
@@ -36,6 +37,9 @@ SIDES = ("src", "tgt", "tsv")
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60.0  # without a byte; the whole may take as long as it takes
 REPORT_SECONDS = 5.0
+SIMILARITY = (
+    0.8  # difflib's ratio; names of text files have much in common: valid.de is not train.de mistyped
+)
 # How a file starts says how it is compressed; neither is the start of UTF-8 text.
 MAGIC = {b"\x1f\x8b": ".gz", b"\xfd7zXZ\x00": ".xz"}
 
@@ -51,12 +55,13 @@ class CorpusFiles:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """One file that a recipe names; `key` is the recipe key that names it."""
+    """One file that a recipe names; `key` is the recipe key that names it, `others` are the corpus's other files."""
 
     key: str
     path: str
     url: str | None
     sha256: str | None
+    others: tuple[str, ...]
 
 
 def data_roots(recipe: Recipe, recipe_dir: Path, override: Path | None) -> list[Path]:
@@ -75,17 +80,23 @@ def data_roots(recipe: Recipe, recipe_dir: Path, override: Path | None) -> list[
 def locate(corpus: Corpus, roots: list[Path], key: str, report: Callable[[str], None]) -> CorpusFiles:
     """Return where a corpus lies, having fetched what is not there and verified what has a checksum.
 
-    `key` is the corpus's place in the recipe, as in `data.train[0]`; `report` is told of downloads.
+    `key` is the corpus's place in the recipe, as in `data.train[0]`; `report` is told of downloads, and warned
+    when both sides are one file.
 
-    Raises: DataError when a file is missing, cannot be fetched, or is not what its checksum says.
+    Raises: DataError when a file is missing, empty or cannot be fetched, or is not what its checksum says.
     """
     found: dict[str, Path | None] = dict.fromkeys(SIDES)
     for side in SIDES:
         path = getattr(corpus, side)
         if path is not None:
             url, sha256 = getattr(corpus, f"{side}_url"), getattr(corpus, f"{side}_sha256")
-            found[side] = _locate_file(_Wanted(f"{key}.{side}", path, url, sha256), roots, report)
-    return CorpusFiles(**found)
+            others = tuple(name for other in SIDES if other != side and (name := getattr(corpus, other)))
+            wanted = _Wanted(f"{key}.{side}", path, url, sha256, others)
+            found[side] = _locate_file(wanted, roots, report)
+    files = CorpusFiles(**found)
+    if files.src is not None and files.tgt is not None and files.src.samefile(files.tgt):
+        report(f"warning: {key}: src and tgt are the same file, {files.src}; is one of the two names wrong?")
+    return files
 
 
 def sha256_of_content(path: Path) -> str:
@@ -100,33 +111,80 @@ def sha256_of_content(path: Path) -> str:
     return digest.hexdigest()
 
 
+def require_text(path: Path, name: str, others: Sequence[Path] = ()) -> None:
+    """Refuse a file that is missing, empty, UTF-16 or cannot be read, before work on it begins; `name` is its option's.
+
+    `others` are files that it is certainly not meant to be.
+
+    Raises: DataError.
+    """
+    if not path.is_file():
+        _refuse_what_is_no_file(path, name)
+        similar = _similar([path], [other.name for other in others])
+        raise DataError(
+            f"{name}: no file {path}", f"did you mean {similar}?" if similar else "check the path"
+        )
+    _refuse_what_is_no_text(path, str(path), name, "replace it")
+
+
 def _locate_file(wanted: _Wanted, roots: list[Path], report: Callable[[str], None]) -> Path:
     candidates = list(dict.fromkeys(root / Path(wanted.path).expanduser() for root in roots))
     for candidate in candidates:
         if candidate.is_file():
-            _verify(
-                candidate,
-                str(candidate),
-                wanted,
-                "delete it to have it fetched again" if wanted.url else "replace it",
-            )
+            remedy = "delete it to have it fetched again" if wanted.url else "replace it"
+            _verify(candidate, str(candidate), wanted, remedy)
             return candidate
     if wanted.url is not None:
         return _fetch(wanted, wanted.url, candidates[0], report)
+    for candidate in candidates:
+        _refuse_what_is_no_file(candidate, wanted.key)
+    similar = _similar(candidates, wanted.others)
     raise DataError(
         f"{wanted.key}: no file {wanted.path}; looked for {', '.join(str(path) for path in candidates)}",
-        "put it there, name its folder with --data-root or TFCLI_DATA, or say where to fetch it from "
+        (f"did you mean {similar}? else " if similar else "")
+        + "put it there, name its folder with --data-root or TFCLI_DATA, or say where to fetch it from "
         f"with {wanted.key}_url",
     )
 
 
-def _verify(path: Path, name: str, wanted: _Wanted, remedy: str) -> None:
+def _refuse_what_is_no_file(path: Path, name: str) -> None:
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "a pipe or a device, and text is read more than once"
+        raise DataError(f"{name}: {path} is {what}; expected a file", "give the name of a file")
+
+
+def _similar(candidates: Sequence[Path], others: Sequence[str]) -> Path | None:
+    """Return a file whose name is nearly that of a candidate, in the same folder; none of `others`."""
+    for candidate in candidates:
+        names: dict[str, Path] = {}
+        with suppress(OSError):  # the folder may not be there, or not be readable
+            names = {path.name.lower(): path for path in candidate.parent.iterdir() if path.is_file()}
+        for other in others:
+            names.pop(Path(other).name.lower(), None)
+        close = difflib.get_close_matches(candidate.name.lower(), sorted(names), n=1, cutoff=SIMILARITY)
+        if close:
+            return names[close[0]]
+    return None
+
+
+def _refuse_what_is_no_text(path: Path, called: str, name: str, remedy: str) -> None:
+    with reading(path), open_binary(path) as stream:
+        start = stream.read(2)
+    if not start:
+        raise DataError(f"{name}: {called} is empty", f"{remedy}, or name another file")
+    if start in UTF16_MARKS:  # its lines cannot even be counted
+        raise DataError(f"{name}: {called} is no UTF-8", UTF16_HINT)
+
+
+def _verify(path: Path, called: str, wanted: _Wanted, remedy: str) -> None:
+    """Refuse a file that cannot be read, is empty or has another checksum."""
+    _refuse_what_is_no_text(path, called, wanted.key, remedy)
     if wanted.sha256 is None:
         return
     actual = sha256_of_content(path)
     if actual != wanted.sha256:
         raise DataError(
-            f"{wanted.key}: {name} is not the file that the recipe means: the SHA-256 of its uncompressed content "
+            f"{wanted.key}: {called} is not the file that the recipe means: the SHA-256 of its uncompressed content "
             f"is {actual}, expected {wanted.sha256}",
             f"{remedy}, or correct {wanted.key}_sha256",
         )

@@ -75,6 +75,11 @@ def read_raw_lines(path: Path) -> Iterator[bytes]:
         yield from iter_raw_lines(stream)
 
 
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+UTF16_HINT = "it is UTF-16: convert the file, as in `iconv -f UTF-16 -t UTF-8`"
+_UTF8_HINT = "convert the file to UTF-8, as in `iconv -f LATIN1 -t UTF-8`, or remove the line on both sides"
+
+
 def decode_strictly(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
     """Decode lines of UTF-8; `name` stands for their origin in the error.
 
@@ -86,7 +91,7 @@ def decode_strictly(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{name}:{number}: not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line",
-                "convert the file to UTF-8, as in `iconv -f LATIN1 -t UTF-8`, or remove the line on both sides",
+                UTF16_HINT if number == 1 and raw.startswith(UTF16_MARKS) else _UTF8_HINT,
             ) from error
 
 

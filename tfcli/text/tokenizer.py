@@ -11,13 +11,14 @@ import io
 import os
 import re
 import tempfile
+from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from tfcli.errors import CheckpointError, DataError, RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from tfcli.recipe.schema import TokenizerSection
@@ -30,6 +31,8 @@ TGT_FILE = "tokenizer.tgt.model"
 _TRAINING_THREADS = 16
 # It passes over longer sentences, by default those over 4,192 bytes. Unit: bytes.
 _MAX_SENTENCE_LENGTH = 1 << 30
+# More pieces than any text has; near 2 ** 31 SentencePiece would run for ever.
+_LARGEST_VOCABULARY = 10_000_000
 
 
 class Tokenizer:
@@ -61,10 +64,15 @@ class Tokenizer:
             else:
                 src, tgt = (folder / SRC_FILE).read_bytes(), (folder / TGT_FILE).read_bytes()
                 tokenizer = cls(src, tgt, f"{folder / SRC_FILE} or {TGT_FILE}")
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise CheckpointError(
                 f"{folder}: no tokenizer, expected {SHARED_FILE} (or {SRC_FILE} and {TGT_FILE}) there",
-                "name a run folder or a model folder; `tfcli tokenize RECIPE` and `tfcli train RECIPE` make one",
+                "name a run folder or a model folder, or copy it there from the run that the model comes from",
+            ) from error
+        except OSError as error:
+            raise CheckpointError(
+                f"{error.filename}: the tokenizer cannot be read: {error.strerror}",
+                "check that the file may be read",
             ) from error
         tokenizer._src, tokenizer._tgt  # noqa: B018  # a damaged model is to be found here, not in mid-run
         return tokenizer
@@ -192,13 +200,11 @@ def _train(
     import sentencepiece
 
     model = io.BytesIO()
-    with tempfile.TemporaryFile(prefix="tfcli-tokenizer-") as text:
+    with _temporary_file() as text:
         # Through a file, so that an error in reading is ours and not one inside SentencePiece.
         text.writelines(line.encode() + b"\n" for line in lines if line and not line.isspace())
         if not text.tell():
-            raise DataError(
-                f"no text to train a tokenizer on: {side} of the training corpora is blank", _CHECK_FILES
-            )
+            raise _blank(side)
         text.seek(0)
         try:
             sentencepiece.SentencePieceTrainer.train(
@@ -217,13 +223,30 @@ def _train(
     return model.getvalue()
 
 
-_CHECK_FILES = "check the files under data.train"
+@contextmanager
+def _temporary_file() -> Iterator[IO[bytes]]:
+    try:
+        with tempfile.TemporaryFile(prefix="tfcli-tokenizer-") as file:
+            yield file
+    except OSError as error:
+        raise DataError(
+            f"cannot write the tokenizer's training text into the folder for temporary files: {error.strerror or error}",
+            "free some space there, or name another folder with TMPDIR",
+        ) from error
+
+
+def _blank(side: str) -> DataError:
+    verb = "are" if side == "both sides" else "is"
+    return DataError(
+        f"no text to train a tokenizer on: {side} of the training corpora {verb} blank",
+        "check the files under data.train",
+    )
 
 
 def _options(settings: TokenizerSection) -> dict[str, Any]:
     return {
         "model_type": settings.kind,
-        "vocab_size": settings.vocab_size,
+        "vocab_size": min(settings.vocab_size, _LARGEST_VOCABULARY),
         "hard_vocab_limit": False,
         "character_coverage": settings.character_coverage,
         "byte_fallback": settings.byte_fallback,
@@ -243,9 +266,7 @@ def _options(settings: TokenizerSection) -> dict[str, Any]:
 def _explained(message: str, settings: TokenizerSection, side: str) -> DataError | RecipeError:
     """Return our error for one of SentencePiece's."""
     if "all_chars_count" in message:
-        return DataError(
-            f"no text to train a tokenizer on: {side} of the training corpora is blank", _CHECK_FILES
-        )
+        return _blank(side)
     if too_small := re.search(r"smaller than required_chars. \d+ vs (\d+)", message):
         return RecipeError(
             f"tokenizer.vocab_size: {settings.vocab_size} is too small: the characters and special pieces of {side} "
@@ -290,8 +311,11 @@ def _one_line(text: str) -> str:
 
 def _write_in_one_stroke(path: Path, content: bytes) -> None:
     beside = path.with_name(path.name + ".part")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 _NAME = re.compile(r"^step-(\d{8,})$")
+_FILES = {"model.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json"}
+_DAMAGED_HINT = "delete this checkpoint, and run again: the others are used without it"
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,13 @@ def save_checkpoint(
         beside.rename(folder)
         sync(root)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(beside, ignore_errors=True)
         raise CheckpointError(
             f"{folder}: cannot be written: {error}",
-            "free some space or mend the folder, then run again: it resumes from the last good checkpoint",
+            "free some space or mend the folder's permissions, then run again: it resumes from the last good "
+            "checkpoint",
         ) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
     return folder
 
 
@@ -102,10 +106,13 @@ def newest_checkpoint(root: Path, warn: Callable[[str], None]) -> Checkpoint | N
         try:
             return read_checkpoint(folder)
         except CheckpointError as error:
-            warn(f"{error.message}; trying the checkpoint before it")
+            warn(error.message + ("; trying the checkpoint before it" if folder != folders[0] else ""))
     if folders:
         raise CheckpointError(
-            f"{root}: all {len(folders)} checkpoints are damaged", "use --fresh to start over"
+            f"{root}: all {len(folders)} checkpoints are damaged"
+            if len(folders) > 1
+            else f"{root}: the only checkpoint is damaged",
+            "put a copy of one back, or use --fresh to start over; best/, if it is there, still translates",
         )
     return None
 
@@ -117,13 +124,15 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if missing := sorted(_FILES - manifest.keys()):
+            raise CheckpointError(f"{folder / 'manifest.json'}: damaged (lacks {missing[0]})", _DAMAGED_HINT)
         for name, expected in manifest.items():
             if _sha256(folder / name) != expected:
-                raise CheckpointError(f"{folder / name}: damaged (its checksum differs)")
+                raise CheckpointError(f"{folder / name}: damaged (its checksum differs)", _DAMAGED_HINT)
         values = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         return Checkpoint(folder, TrainingState.from_dict(values["state"]), values["settings"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{folder}: damaged ({error})") from error
+        raise CheckpointError(f"{folder}: damaged ({error})", _DAMAGED_HINT) from error
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from tfcli.errors import RecipeError
@@ -48,16 +49,31 @@ def refuse_changed_settings(before: dict[str, Any], now: dict[str, Any], run_dir
     harmful: list[str] = []
     fixed_length = now.get("training.schedule") == "cosine"  # its course depends on max_steps
     for key in sorted(before.keys() | now.keys()):
-        if before.get(key) == now.get(key):
-            continue
-        line = f"{key}: {before.get(key)!r} -> {now.get(key)!r}"
         is_harmless = key in _HARMLESS_KEYS or key.partition(".")[0] in _HARMLESS_SECTIONS
         if key == "training.max_steps" and fixed_length:
             is_harmless = False
-        (harmless if is_harmless else harmful).append(line)
+        (harmless if is_harmless else harmful).extend(_changes(key, before.get(key), now.get(key)))
     if harmful:
         raise RecipeError(
             "\n".join([f"{run_dir}: the run was started with other settings", *harmful]),
             "put them back to resume, use --fresh to start over, or another --out",
         )
     return harmless
+
+
+def _changes(key: str, before: Any, now: Any) -> list[str]:
+    """Return what differs, one line for each value, as deep below `key` as it goes."""
+    if before == now:
+        return []
+    if key == "data.content":  # checksums, which say nothing to people
+        return ["data.content: the text of the training or validation files is not what it was"]
+    if isinstance(before, dict) and isinstance(now, dict):
+        below = [
+            (f"{key}.{name}", before.get(name), now.get(name)) for name in sorted(before.keys() | now.keys())
+        ]
+    elif isinstance(before, list) and isinstance(now, list):
+        pairs = zip_longest(before, now)
+        below = [(f"{key}[{number}]", *pair) for number, pair in enumerate(pairs)]
+    else:
+        return [f"{key}: {before!r} -> {now!r}"]
+    return [line for place in below for line in _changes(*place)]

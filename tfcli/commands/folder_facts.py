@@ -1,0 +1,204 @@
+"""What a run or model folder holds, read from its files alone: all of it for programs, the gist for people.
+
+The files are taken as they are rather than through the schema: a run of another version shows as well.
+"""
+
+import json
+import math
+import shlex
+from pathlib import Path
+from typing import Any
+
+from tfcli.errors import CheckpointError
+
+MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
+COMMIT_DIGITS = 12
+
+
+def about_folder(folder: Path) -> dict[str, Any]:
+    """Return all that is known of a run folder or a model folder.
+
+    Raises: CheckpointError when it is neither, or when a file of it is damaged.
+    """
+    is_run = (folder / "recipe.yaml").is_file()
+    if not is_run and not (folder / "config.json").is_file():
+        raise CheckpointError(
+            f"{folder}: not a run or model folder: it has neither recipe.yaml nor config.json",
+            "give the folder that `tfcli train` wrote, or the best/ in it",
+        )
+    model_folder = folder / "best" if is_run else folder
+    checkpoints = sorted((folder / "checkpoints").glob("step-*")) if is_run else []
+    steps = [int(path.name.removeprefix("step-")) for path in checkpoints if path.name[5:].isdigit()]
+    weights = [path / "model.safetensors" for path in (model_folder, *reversed(checkpoints))]
+    recipe = _recipe_values(folder / "recipe.yaml") if is_run else {}
+    config = _json_object(model_folder / "config.json")
+    metrics = _json_lines(folder / "metrics.jsonl")
+    recipe_model, data = _part(recipe, "model"), _part(recipe, "data")
+    return {
+        "folder": str(folder),
+        "kind": "run" if is_run else "model",
+        "name": config.get("name", recipe.get("name")),
+        "task": config.get("task", recipe.get("task")),
+        "src_lang": config.get("src_lang", data.get("src_lang")),
+        "tgt_lang": config.get("tgt_lang", data.get("tgt_lang")),
+        "preset": recipe_model.get("preset"),
+        "parameters": next((count_parameters(path) for path in weights if path.is_file()), None),
+        "checkpoints": steps,
+        "last_step": max(
+            [*steps, *(line["step"] for line in metrics if isinstance(line.get("step"), int))], default=None
+        ),
+        "max_steps": _part(recipe, "training").get("max_steps"),
+        "model": _part(config, "model") or recipe_model,
+        "config": {key: value for key, value in config.items() if key != "model"},
+        "validation": next((line for line in reversed(metrics) if line.get("kind") == "valid"), {}),
+        "scores": _part(_json_object(folder / "scores.json"), "sets"),
+        "environment": _json_object(folder / "environment.json"),
+    }
+
+
+def gist(facts: dict[str, Any]) -> dict[str, str]:
+    """Return what a reader wants to know first of `about_folder`, in words; what is not known is left out."""
+    config, environment = facts["config"], facts["environment"]
+    rows = {
+        facts["kind"]: facts["folder"],
+        "name": facts["name"],
+        "task": _task(facts),
+        "network": _network(facts),
+        "parameters": facts["parameters"],
+        "steps": _steps(facts),
+        "best model": _best(facts),
+        "trained": _provenance(environment or config),
+        "command": _command(environment.get("command")),
+    }
+    return {name: written(value) for name, value in rows.items() if value not in (None, "")}
+
+
+def written(value: Any) -> str:
+    """Return a value as people read it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " ".join(str(item) for item in value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def count_parameters(path: Path) -> int:
+    """Return how many numbers a safetensors file holds, from its header alone.
+
+    Raises: CheckpointError when the header cannot be read.
+    Source: https://github.com/huggingface/safetensors#format
+    """
+    try:
+        with path.open("rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header: dict[str, Any] = json.loads(stream.read(size) if size <= MAX_HEADER_BYTES else "")
+        return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise CheckpointError(
+            f"{path}: not a safetensors file, or a damaged one", "train again, or take an earlier checkpoint"
+        ) from None
+
+
+def _task(facts: dict[str, Any]) -> str:
+    said = [str(facts["task"] or "")]
+    if facts["src_lang"] is not None or facts["tgt_lang"] is not None:
+        said.append(f"{facts['src_lang'] or '?'} to {facts['tgt_lang'] or '?'}")
+    return ", ".join(part for part in said if part)
+
+
+def _network(facts: dict[str, Any]) -> str:
+    """Return the sizes in a line, by the names that recipes give them."""
+    sizes = facts["model"]
+    layers = [sizes.get("n_encoder_layers"), sizes.get("n_decoder_layers")]
+    said = [f"preset {facts['preset']}"] if facts["preset"] else []
+    said += ["{}+{} layers".format(*layers)] if None not in layers else []
+    said += [f"{key} {sizes[key]}" for key in ("d_model", "d_ff", "n_heads") if key in sizes]
+    vocabularies = [sizes[key] for key in ("src_vocab_size", "tgt_vocab_size") if key in sizes]
+    said += [f"vocabulary {' and '.join(map(written, dict.fromkeys(vocabularies)))}"] if vocabularies else []
+    return ", ".join(said)
+
+
+def _steps(facts: dict[str, Any]) -> str | None:
+    if facts["last_step"] is None:
+        return "none yet" if facts["kind"] == "run" else None
+    of = f" of {written(facts['max_steps'])}" if facts["max_steps"] is not None else ""
+    kept = facts["checkpoints"]
+    return f"{written(facts['last_step'])}{of}" + (f"; {len(kept)} checkpoints are kept" if kept else "")
+
+
+def _best(facts: dict[str, Any]) -> str:
+    """Return what the weights that translate are worth, and for a run where they lie."""
+    trained = _part(facts["config"], "trained")
+    bleu, averaged = trained.get("validation_bleu"), trained.get("averaged_checkpoints")
+    said = [str(Path(facts["folder"]) / "best")] if facts["kind"] == "run" and facts["config"] else []
+    said += [f"validation BLEU {bleu:.2f}"] if isinstance(bleu, float) else []
+    said += [f"step {written(trained['step'])}"] if "step" in trained else []
+    said += [f"the average of {averaged} checkpoints"] if averaged else []
+    return ", ".join(said)
+
+
+def _provenance(facts: dict[str, Any]) -> str:
+    """Return when, with what and on what a model was trained."""
+    commit, _, dirty = str(facts.get("commit") or "").partition("-")
+    said = [str(facts.get("started") or "").partition("T")[0]]
+    said += [f"tfcli {facts['tfcli_version']}"] if "tfcli_version" in facts else []
+    said += [f"commit {commit[:COMMIT_DIGITS]}" + (f"-{dirty}" if dirty else "")] if commit else []
+    said += [f"on {facts['device']} in {facts.get('precision')}"] if "device" in facts else []
+    return ", ".join(part for part in said if part)
+
+
+def _command(command: Any) -> str | None:
+    if not isinstance(command, list):
+        return command if isinstance(command, str) else None
+    return shlex.join(["tfcli", *map(str, command[1:])])
+
+
+def _part(record: dict[str, Any], key: str) -> dict[str, Any]:
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _recipe_values(path: Path) -> dict[str, Any]:
+    from tfcli.recipe.yaml12 import YamlSyntaxError, read_yaml
+
+    try:
+        value = read_yaml(path.read_text(encoding="utf-8")).value
+    except (YamlSyntaxError, UnicodeDecodeError, OSError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(value, dict):
+        raise _damaged(path, "expected a mapping")
+    return value
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    """Return the object that a file holds; an empty one where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(value, dict):
+        raise _damaged(path, "expected an object")
+    return value
+
+
+def _json_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the records of a log that may be growing: a line that is not whole yet is left out."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_bytes().split(b"\n"):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+    return records
+
+
+def _damaged(path: Path, reason: object) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: cannot be read: {reason}", "the folder is damaged, or still being written"
+    )
