@@ -53,14 +53,9 @@ def main() -> None:
         work = Path(folder)
         prepare(work)
         commands = {"tfcli": tfcli_command(work, args.tfcli_set)}
-        if args.hf:
-            for precision in ("fp32", "bf16"):
-                commands[f"hf {precision}"] = [
-                    args.hf,
-                    HERE / "peers" / "hf_marian.py",
-                    work / "ids.json",
-                    precision,
-                ]
+        for precision in precisions() if args.hf else ():
+            script = HERE / "peers" / "hf_marian.py"
+            commands[f"hf {precision}"] = [args.hf, script, work / "ids.json", precision]
         results = []
         for number in range(args.rounds):
             for name, command in commands.items():
@@ -101,6 +96,15 @@ def tfcli_command(work: Path, changes: list[str]) -> list[object]:
         "-q",
         *options,
     ]
+
+
+def precisions() -> tuple[str, ...]:
+    """Return what is worth measuring: without products in hardware, bf16 is several times slower than fp32."""
+    import torch
+
+    from tfcli.model.precision import has_native_bf16
+
+    return ("fp32", "bf16") if has_native_bf16(torch.device("cpu")) else ("fp32",)
 
 
 def measure(name: str, command: list[object], work: Path, seconds: float) -> dict[str, object]:

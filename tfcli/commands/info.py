@@ -4,7 +4,6 @@ import os
 import platform
 import shutil
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,6 +136,8 @@ def cpu_name() -> str:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # which loads the standard library's e-mail parser: 30 ms
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

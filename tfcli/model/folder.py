@@ -129,9 +129,11 @@ def find_model_folder(path: Path) -> Path:
         )
     begun = any((path / name).exists() for name in ("recipe.yaml", "checkpoints", "corpus"))
     if begun and not (path / "best").exists():
+        recipe = path / "recipe.yaml"
         raise CheckpointError(
-            f"{path}: the run has no model yet: it stopped before its first validation",
-            f"go on with `tfcli train RECIPE --out {path}`; --set training.validate_every=N has it validate sooner",
+            f"{path}: the run has no model yet: its first validation is still to come",
+            f"go on with `tfcli train {recipe if recipe.exists() else 'RECIPE'} --out {path}`; "
+            "--set training.validate_every=N has it validate sooner",
         )
     raise CheckpointError(
         f"{path}: neither a model folder (config.json) nor a run folder with best/",
@@ -233,7 +235,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     version = info.get("format") if isinstance(info, dict) else None
     if not isinstance(version, int):
         raise CheckpointError(
-            f"{path}: not written by tfcli: it tells no format", "give a folder that `tfcli train` wrote"
+            f"{path}: not written by tfcli: it has no key 'format'", "give a folder that `tfcli train` wrote"
         )
     if version != FORMAT:
         age = "a newer" if version > FORMAT else "an older"
