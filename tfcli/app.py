@@ -101,9 +101,13 @@ def _signals_raise() -> Iterator[None]:
         return
 
     def stop(number: int, _: object) -> None:
+        for listened in before:
+            signal.signal(listened, signal.SIG_IGN)  # a second one must not cut the tidying up short
         raise _SignalledError(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield
     finally:
@@ -119,7 +123,7 @@ def main(args: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # a reader that has gone away is noticed here rather than at exit
     except _SignalledError as stop:
         name = "interrupted" if stop.number == signal.SIGINT else "stopped by SIGTERM"
-        fail(name, "nothing half-written was kept; the same command does the rest, or starts over")
+        fail(name, "nothing half-written was kept; run it again to go on, or to start over")
         return 128 + stop.number
     except SystemExit as stop:
         if not isinstance(stop.__context__, BrokenPipeError):
@@ -130,7 +134,9 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if verbosity() >= Verbosity.VERBOSE:
             traceback.print_exc()
-        return _report(error)
+        exit_code = _report(error)
+        _settle_stdout()
+        return exit_code
     return code if isinstance(code, int) else 0
 
 
@@ -156,6 +162,14 @@ def _report(error: Any) -> int:
         "run it again with -v and report what it prints together with the output of `tfcli info`",
     )
     return 1
+
+
+def _settle_stdout() -> None:
+    """Write what is buffered, or drop it where that fails, as on a full disk: at exit it would fail once more."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        _drop_stdout()
 
 
 def _drop_stdout() -> int:

@@ -92,6 +92,12 @@ def test_other_text_in_the_same_folder_is_refused(text, begun, capsys):
     assert str(text / "train.en") in err
 
 
+def test_validation_files_that_the_run_does_not_know_are_refused(text, begun, capsys):
+    valid = ["--valid-src", str(text / "train.en"), "--valid-tgt", str(text / "train.de")]
+    assert main(train(text, begun, *valid)) == 2
+    assert "the run was started with other text" in capsys.readouterr().err
+
+
 def test_validation_files_are_taken_as_they_are(text, tmp_path, capsys):
     for language in ("en", "de"):
         (tmp_path / f"valid.{language}").write_bytes((text / f"train.{language}").read_bytes()[:2000])
@@ -135,7 +141,7 @@ def test_a_missing_file_is_named_and_nothing_is_made(text, tmp_path, name, capsy
     assert main(args) == 3
     out, err = capsys.readouterr()
     assert out == ""
-    assert f"cannot read {tmp_path / name}: No such file" in err
+    assert f"no file {tmp_path / name}\nhint: " in err
     assert not (tmp_path / "run").exists()
 
 
@@ -154,5 +160,5 @@ def test_empty_files_are_refused(tmp_path, capsys):
     for language in ("en", "de"):
         (tmp_path / f"train.{language}").write_bytes(b"")
     assert main(train(tmp_path, tmp_path / "run")) == 3
-    assert "no lines" in capsys.readouterr().err
+    assert f"--src: {tmp_path / 'train.en'} is empty" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

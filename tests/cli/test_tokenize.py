@@ -201,3 +201,8 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
 )
 def test_options_that_do_not_go_together_are_refused(args, complaint):
     assert complaint in refused(2, "tokenize", *args)
+
+
+def test_a_path_with_a_dot_in_front_is_no_name(recipe, tmp_path):
+    done = tfcli("tokenize", f"./{recipe.name}", "--out", tmp_path / "run", cwd=recipe.parent)
+    assert done.returncode == 0, done.stderr

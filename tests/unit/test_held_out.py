@@ -57,8 +57,9 @@ def test_the_choice_hangs_on_the_text_alone_not_on_its_order(tmp_path):
     assert first == again
 
 
-def test_copies_of_a_held_out_pair_leave_training_with_it(tmp_path):
-    found = prepared(tmp_path, PAIRS + PAIRS, {"pairs": 50})
+def test_all_pairs_with_a_held_out_source_leave_training_with_it(tmp_path):
+    others = [(f" {src}  ", f"ja, {tgt}") for src, tgt in PAIRS]
+    found = prepared(tmp_path, PAIRS + others, {"pairs": 50})
     assert len(found.valid) == 50
     assert len(found.train) == 700
 
@@ -92,6 +93,10 @@ def test_a_split_that_was_not_finished_is_made_anew(tmp_path):
     first = prepared(tmp_path, PAIRS, {"pairs": 50})
     first.valid_files.tgt.unlink()
     assert texts(prepared(tmp_path, PAIRS, {"pairs": 50}).valid_files)
+    first.valid_files.src.write_text("another\n")
+    with pytest.raises(DataError, match="holds out no pair"):
+        prepared(tmp_path, PAIRS, {"fraction": 1e-12})
+    assert len(texts(prepared(tmp_path, PAIRS, {"pairs": 50}).valid_files)) == 50
     record = json.loads((tmp_path / "run" / "corpus" / "held-out.json").read_text())
     assert record["count"] == 50
 
@@ -104,6 +109,15 @@ def test_more_than_half_of_the_text_is_refused_with_both_numbers(tmp_path):
 def test_a_fraction_of_next_to_nothing_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds out no pair"):
         prepared(tmp_path, PAIRS[:5], {"fraction": 0.000001})
+
+
+def test_a_folder_of_another_owner_is_not_written_over(tmp_path):
+    theirs = tmp_path / "run" / "corpus" / "train" / "mine.txt"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("precious")
+    with pytest.raises(DataError, match="holds files that tfcli did not write"):
+        prepared(tmp_path, PAIRS, {"pairs": 50})
+    assert theirs.read_text() == "precious"
 
 
 @pytest.mark.parametrize(

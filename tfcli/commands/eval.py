@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcli.commands.console import print_json, print_table, print_text, progress, say, share_the_cores, warn
+from tfcli.commands.console import (
+    print_json,
+    print_table,
+    print_text,
+    progress,
+    say,
+    say_or_warn,
+    share_the_cores,
+    warn,
+)
 from tfcli.commands.options import (
     DATA_ROOT_HELP,
     DEVICE_HELP,
@@ -203,7 +212,7 @@ def _sets(recipe: "Recipe", run: Path, names: "Sequence[str]", data_root: Path |
     from tfcli.text.files import data_roots
 
     # All that can be wrong with files and settings is found before the first line is translated.
-    sets = read_sets(recipe, names, data_roots(recipe, run, data_root), say)
+    sets = read_sets(recipe, names, data_roots(recipe, run, data_root), say_or_warn)
     require_tokenizer(recipe.scoring)
     return sets
 

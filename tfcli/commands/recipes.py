@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfcli.commands.console import say, share_the_cores, warn
+from tfcli.commands.console import say, say_or_warn, share_the_cores, warn
 from tfcli.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SAMPLED_LINES = 20_000
 FEW_PAIRS = 5000
+NO_LANGUAGES = ("txt", "tok", "raw", "src", "tgt", "trg", "ref")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ def open_recipe(given: str, overrides: "Sequence[str]", data_root: Path | None) 
     path = find_recipe(given)
     recipe = load_recipe(path, overrides)
     roots = data_roots(recipe, path.parent, data_root)
-    if str(path) != given:  # it came by name: its folder is the package's, where nothing is to be fetched to
+    came_by_name = path != Path(given)  # then its folder is the package's, where nothing is to be fetched to
+    if came_by_name and not any(
+        wish.partition("=")[0].strip() in ("data", "data.root") for wish in overrides
+    ):
         roots = [*roots[:-1], Path("corpora"), bundled_data()]
     return _located(recipe, roots)
 
@@ -76,7 +80,8 @@ def open_text(
         recipe = build_recipe(values, overrides, "options")
         changed = {wish.partition("=")[0].strip() for wish in overrides}
         for key, line in choice.reasons.items():
-            say(f"  {key}: {line}" if key not in changed else f"  {key}: as --set says")
+            as_set = key in changed or key.partition(".")[0] in changed
+            say(f"  {key}: {'as --set says' if as_set else line}")
     return _located(recipe, [Path()])
 
 
@@ -84,25 +89,27 @@ def _located(recipe: "Recipe", roots: "list[Path]") -> Opened:
     from tfcli.text.files import locate
 
     data = recipe.data
-    train = [locate(corpus, roots, f"data.train[{i}]", say) for i, corpus in enumerate(data.train)]
-    valid = None if data.valid.held_out else locate(data.valid, roots, "data.valid", say)
+    train = [locate(corpus, roots, f"data.train[{i}]", say_or_warn) for i, corpus in enumerate(data.train)]
+    valid = None if data.valid.held_out else locate(data.valid, roots, "data.valid", say_or_warn)
     for name, corpus in data.tests.items():  # a wrong path is to be known now, not after hours
-        locate(corpus, roots, f"data.tests.{name}", say)
+        locate(corpus, roots, f"data.tests.{name}", say_or_warn)
     first = data.train[0]
     name = first.tsv or first.src or ""
-    root = next(root for root in roots if (root / name).exists())
+    root = next(root for root in roots if (root / Path(name).expanduser()).exists())
     update = {"data": data.model_copy(update={"root": str(root.absolute())})}
     return Opened(recipe.model_copy(update=update), train, valid)
 
 
 def _chosen(files: TextFiles, run_dir: Path, device: str | None) -> "tuple[dict[str, Any], Choice]":
     from tfcli.recipe.choose import choose_settings, held_out_pairs
-    from tfcli.text.files import CorpusFiles
+    from tfcli.text.files import CorpusFiles, require_text
     from tfcli.text.pairs import count_pairs
 
+    require_text(files.src, "--src", [files.tgt])
+    require_text(files.tgt, "--tgt", [files.src])
     n_pairs = count_pairs(CorpusFiles(src=files.src, tgt=files.tgt, tsv=None))
     if n_pairs == 0:
-        raise DataError(f"{files.src}: no lines", "give text with one sentence a line")
+        raise DataError(f"--src: {files.src} has no lines", "give text with one sentence a line")
     machine = _machine(device)
     choice = choose_settings(n_pairs, _mean_bytes(files.tgt), machine)
     where = f"{machine.cores} CPU cores" if machine.device == "cpu" else "a GPU"
@@ -122,9 +129,18 @@ def _chosen(files: TextFiles, run_dir: Path, device: str | None) -> "tuple[dict[
 
 
 def _refuse_other_text(recipe: "Recipe", files: TextFiles, run_dir: Path) -> None:
-    begun_with = [(corpus.src, corpus.tgt) for corpus in recipe.data.train]
-    if begun_with != [(str(files.src.absolute()), str(files.tgt.absolute()))]:
-        names = ", ".join(str(name) for pair in begun_with for name in pair)
+    given = [files.src, files.tgt]
+    begun_with = [
+        name for corpus in recipe.data.train for name in (corpus.src, corpus.tgt, corpus.tsv) if name
+    ]
+    if files.valid_src is not None and files.valid_tgt is not None:
+        given += [files.valid_src, files.valid_tgt]
+        valid = recipe.data.valid
+        begun_with += [name for name in (valid.src, valid.tgt, valid.tsv) if name]
+    elif not recipe.data.valid.held_out:
+        begun_with.append("validation files of its own")
+    if begun_with != [str(path.absolute()) for path in given]:
+        names = ", ".join(begun_with)
         raise RecipeError(
             f"{run_dir}: the run was started with other text: {names}",
             "give another --out, or --fresh to start over",
@@ -155,7 +171,7 @@ def _language(path: Path) -> str | None:
     """Return the language that a name such as train.de or train.de.gz ends in."""
     suffixes = [suffix.lstrip(".") for suffix in path.suffixes if suffix not in (".gz", ".xz")]
     last = suffixes[-1] if suffixes else ""
-    return last if last.isalpha() and len(last) in (2, 3) and last not in ("txt", "tok", "raw") else None
+    return last if last.isalpha() and len(last) in (2, 3) and last not in NO_LANGUAGES else None
 
 
 def _name(run_dir: Path) -> str:

@@ -1,5 +1,6 @@
 """The verb `train`: from a recipe to a run folder with a model in it."""
 
+import os
 import shutil
 import signal
 import sys
@@ -8,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcli.commands.console import print_json, print_text, say, say_or_warn, share_the_cores
+from tfcli.commands.console import (
+    Verbosity,
+    print_json,
+    print_text,
+    say,
+    say_or_warn,
+    share_the_cores,
+    verbosity,
+)
 from tfcli.commands.info import cpu_name
 from tfcli.commands.options import (
     DataRootOption,
@@ -32,13 +41,11 @@ if TYPE_CHECKING:
     from tfcli.recipe.schema import Recipe
     from tfcli.training.fit import Outcome, Run
 
-EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
-EXIT_TERMINATED = 143  # 128 + SIGTERM
 TEXT_PANEL = "Without a recipe"
 # What a run folder holds besides the tokenizer and the encoded corpora, which --fresh may keep.
 RUN_ENTRIES = (
     "checkpoints", "best", "tensorboard", "metrics.jsonl", "finished.json", "scores.json", "eval", "log.txt",
-    "environment.json", "recipe.yaml",
+    "environment.json", "recipe.yaml", ".best.old",
 )  # fmt: skip
 
 
@@ -121,7 +128,7 @@ def train(
             outcome = fit(run)
     _show_outcome(run, outcome, as_json=as_json)
     if outcome.reason == "stopped":
-        raise typer.Exit(EXIT_TERMINATED if interruption.signal == signal.SIGTERM else EXIT_INTERRUPTED)
+        raise typer.Exit(128 + (interruption.signal or 0))
 
 
 def _text_files(
@@ -168,14 +175,19 @@ class Interruption:
         if self.signal is not None:
             self._before[number](number, frame)
         self.signal = number
-        say("stopping when this step or validation is done and a checkpoint written; again to stop at once")
+        if verbosity() >= Verbosity.NORMAL:
+            # not through sys.stderr, which may be in the middle of a write
+            os.write(
+                2,
+                b"stopping when this step or validation is done and a checkpoint written; again to stop at once\n",
+            )
 
 
 def _refuse_strange_folder(run_dir: Path) -> None:
     """Make sure that --fresh drops nothing of a folder that is no run."""
     if not run_dir.is_dir() or not any(run_dir.iterdir()):
         return
-    if not (run_dir / "recipe.yaml").is_file() and not (run_dir / "corpus").is_dir():
+    if not (run_dir / "recipe.yaml").is_file() and not (run_dir / "corpus" / "files.json").is_file():
         raise RecipeError(f"--fresh: {run_dir} holds files, but is no run folder", "give another --out")
 
 
@@ -310,7 +322,7 @@ def _say_outcome(run: "Run", outcome: "Outcome", memory: int) -> None:
             say(f"raise {key} to go on, or use --fresh to start over")
         return
     if outcome.reason == "stopped":
-        say(f"stopped at step {outcome.step}; the same command resumes")
+        say(f"stopped at step {outcome.step}; the same command, without --fresh, resumes")
         return
     say(f"finished at step {outcome.step}; {best}; peak memory {memory / 2**20:,.0f} MiB")
     say(f"model: {run.run_dir / 'best'}   try: tfcli translate {run.run_dir} < source.txt")

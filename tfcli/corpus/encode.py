@@ -181,7 +181,6 @@ class _Worker:
     @classmethod
     def start(cls, encoder: Encoder) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked worker has the parent's handler otherwise
         cls.encoder = encoder
 
     @classmethod

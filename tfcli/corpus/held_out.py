@@ -1,9 +1,10 @@
 """Validation pairs taken out of the training corpora, for who has no validation files.
 
-A hash of its text decides whether a pair is held out. So the choice does not depend on the order of the corpus,
-copies of a pair go the same way, and the same recipe makes the same split anywhere.
+A hash of its source decides whether a pair is held out. So the choice does not depend on the order of the corpus, all
+pairs with the same source go the same way, and the same recipe makes the same split anywhere. The tokenizer alone
+sees the held-out text.
 
-    training files -> hash of each pair -> below the threshold?  held-out.src, held-out.tgt  |  stays in training
+    training files -> hash of each source -> below the threshold?  held-out.src, held-out.tgt  |  stays in training
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tfcli.recipe.schema import Recipe
 
 CHARACTERS_A_PIECE = 4  # on average, of a trained vocabulary; a longer side would be dropped as too long
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -61,33 +62,40 @@ def hold_out(
     if record.get("made_from") != made_from or not all(
         path and path.is_file() for path in (files.src, files.tgt)
     ):
+        (folder / "held-out.json").unlink(
+            missing_ok=True
+        )  # until the files are whole, nothing vouches for them
         record = {"made_from": made_from, **_split(recipe, corpora, files)}
         write_record(folder / "held-out.json", record)
         n_pairs = int(record["count"])
         report(f"held out for validation: {n_pairs:,} pair{'s' * (n_pairs != 1)} of the training text")
-    rule = HoldOut(int(record["threshold"]), int(record["max_characters"]))
-    return HeldOut(files, int(record["count"]), rule)
+    return HeldOut(files, int(record["count"]), HoldOut(int(record["threshold"])))
 
 
 def _split(recipe: Recipe, corpora: Sequence[CorpusFiles], files: CorpusFiles) -> dict[str, Any]:
     wanted = recipe.data.valid
-    everything = HoldOut(2**64, CHARACTERS_A_PIECE * recipe.data.max_pieces)
+    max_characters = CHARACTERS_A_PIECE * recipe.data.max_pieces
     if wanted.pairs is not None:
-        chosen, threshold = _smallest(corpora, everything, wanted.pairs)
+        chosen, threshold = _smallest(corpora, max_characters, wanted.pairs)
     else:
         threshold = int((wanted.fraction or 0.0) * 2**64)
-        chosen = _below(corpora, HoldOut(threshold, everything.max_characters))
+        chosen = _below(corpora, max_characters, threshold)
     count = _write(chosen, files)
     if not count:
         raise DataError(
             f"data.valid: a fraction of {wanted.fraction} of the training text holds out no pair",
             "raise data.valid.fraction, or give validation files",
         )
-    return {"threshold": threshold, "max_characters": everything.max_characters, "count": count}
+    return {"threshold": threshold, "count": count}
+
+
+def _usable(src: str, tgt: str, max_characters: int) -> bool:
+    """Say whether a pair can validate: text on both sides, and none so long that cleaning would drop it."""
+    return max(len(src), len(tgt)) <= max_characters and bool(src.strip()) and bool(tgt.strip())
 
 
 def _smallest(
-    corpora: Sequence[CorpusFiles], rule: HoldOut, n_pairs: int
+    corpora: Sequence[CorpusFiles], max_characters: int, n_pairs: int
 ) -> tuple[Iterator[tuple[str, str]], int]:
     """Return the pairs with the smallest hashes, in the order of these, and the threshold just above them."""
     heap: list[tuple[int, tuple[str, str]]] = []  # of negated hashes: the largest of the chosen is on top
@@ -96,10 +104,10 @@ def _smallest(
     for files in corpora:
         for pair in read_pairs(files):
             total += 1
-            if not rule.takes(*pair):
+            number = HoldOut.number(pair[0])
+            if len(heap) == n_pairs and number > -heap[0][0]:
                 continue
-            number = rule.number(*pair)
-            if number in chosen or (len(heap) == n_pairs and number > -heap[0][0]):
+            if number in chosen or not _usable(*pair, max_characters):
                 continue
             chosen.add(number)
             if len(heap) < n_pairs:
@@ -108,19 +116,23 @@ def _smallest(
                 chosen.discard(-heapq.heapreplace(heap, (-number, pair))[0])
     if len(heap) < n_pairs or 2 * n_pairs > total:
         raise DataError(
-            f"data.valid: {n_pairs:,} pairs are to be held out, but the training text has {total:,} in all",
+            f"data.valid: {n_pairs:,} pairs are to be held out, but the training text has {total:,} in all"
+            + (
+                f", {len(heap):,} of them usable and with sources of their own" if len(heap) < n_pairs else ""
+            ),
             "hold out at most half of the text, or give validation files",
         )
     heap.sort(reverse=True)
     return (pair for _, pair in heap), -heap[-1][0] + 1
 
 
-def _below(corpora: Sequence[CorpusFiles], rule: HoldOut) -> Iterator[tuple[str, str]]:
-    """Yield each pair that the rule holds out, once."""
+def _below(corpora: Sequence[CorpusFiles], max_characters: int, threshold: int) -> Iterator[tuple[str, str]]:
+    """Yield a pair for each source whose hash is below the threshold."""
     seen: set[int] = set()
     for files in corpora:
         for pair in read_pairs(files):
-            if rule.takes(*pair) and (number := rule.number(*pair)) not in seen:
+            number = HoldOut.number(pair[0])
+            if number < threshold and number not in seen and _usable(*pair, max_characters):
                 seen.add(number)
                 yield pair
 
@@ -136,8 +148,9 @@ def _write(pairs: Iterator[tuple[str, str]], files: CorpusFiles) -> int:
                 src_out.write(src.encode() + b"\n")
                 tgt_out.write(tgt.encode() + b"\n")
                 count += 1
-        for part, path in zip(beside, (files.src, files.tgt), strict=True):
-            part.replace(path)
+        if count:
+            for part, path in zip(beside, (files.src, files.tgt), strict=True):
+                part.replace(path)
     finally:
         for part in beside:
             part.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from tfcli.corpus.fingerprint import FileDigests, read_record, write_record
 from tfcli.corpus.held_out import HeldOut, hold_out
 from tfcli.corpus.shards import FORMAT_VERSION, ParallelIds, ShardWriter
 from tfcli.corpus.stats import CorpusStats, CorpusTally
-from tfcli.corpus.suspicions import Evenness, misalignment, swapped_sides
+from tfcli.corpus.suspicions import Evenness, identical_sides, misalignment, swapped_sides
 from tfcli.errors import CheckpointError, DataError
 from tfcli.text.cleaning import DUPLICATE, CleaningRules, PairMemory
 from tfcli.text.pairs import count_pairs, read_pairs
@@ -87,6 +87,9 @@ def prepare(
     CheckpointError when the run has checkpoints and its tokenizer would become another one.
     """
     folder = run_dir / "corpus"
+    if not folder.is_dir():  # no run folder for text that cannot be used
+        for files in (*train, *([] if valid is None else [valid])):
+            count_pairs(files)
     with _writing(run_dir):
         folder.mkdir(parents=True, exist_ok=True)
         digests = FileDigests(folder / "files.json")
@@ -144,7 +147,7 @@ def _valid_job(
     recipe: Recipe, folder: Path, corpus: CorpusFiles, digests: list[dict[str, str]], tokenizer: Tokenizer
 ) -> _Job:
     max_positions = recipe.model.max_positions
-    # what was held out is as clean as the training text it comes from; given files are taken as they are
+    # held-out pairs are cleaned as training text is, for the loss; validation BLEU is of all of them
     rules = CleaningRules.of(recipe.data) if recipe.data.valid.held_out else None
     fingerprint = {
         "format": FORMAT_VERSION,
@@ -192,7 +195,8 @@ def _tokenizer(
         return present, True
     train, valid = corpora
     lines = sum(count_pairs(files) for files in train)
-    count_pairs(valid)  # before minutes are spent: are its files of equal length?
+    for _ in read_pairs(valid):  # all of it can be read, which is to be known before minutes are spent
+        pass
     report(f"training the tokenizer ({recipe.tokenizer.kind}, {recipe.tokenizer.vocab_size:,} pieces)")
     notes: list[str] = []
     limit = recipe.tokenizer.training_sentences
@@ -248,6 +252,8 @@ def _encoded(
             return ParallelIds.open(job.folder), record, True
         except CheckpointError as error:
             report(f"{error.message}; encoding it again")
+    if job.folder.exists() and not (job.folder / "record.json").is_file() and any(job.folder.iterdir()):
+        raise DataError(f"{job.folder}: holds files that tfcli did not write", "give another --out")
     beside = job.folder.with_name(job.folder.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
     try:
@@ -339,6 +345,7 @@ def _warnings(
     found: list[str | None] = []
     for row, files, evenness in zip(stats, job.corpora, blocks, strict=True):
         found.append(misalignment(row.name, evenness))
+        found.append(identical_sides(files, row.name))
         if files != reference:
             found.append(swapped_sides(reference, files, row.name))
         if row.kept < row.lines / 2:

@@ -49,11 +49,6 @@ def find_recipe(given: str) -> Path:
     raise RecipeError(f"{given}: no such recipe", meant + LIST_HINT)
 
 
-def is_bundled(path: Path) -> bool:
-    """Tell whether this is the file of a recipe that comes with tfcli."""
-    return path.resolve().parent == _folder("recipes").resolve()
-
-
 def bundled_data() -> Path:
     """Return the folder of the text that comes with tfcli."""
     return _folder("data")

@@ -20,6 +20,7 @@ CPU_HOURS = 8.0
 CPU_RATES = {"tiny": 2200.0, "small": 1000.0}
 BF16_GAIN = 2.0
 MAX_USEFUL_CORES = 8
+FILLED = 0.8  # of the padded size of a batch about four fifths are target pieces
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def choose_settings(n_pairs: int, target_bytes: float, machine: Machine) -> Choi
     vocab_size = min(row.vocab_size, CPU_VOCABULARY) if on_cpu else row.vocab_size
     epoch_pieces = n_pairs * (target_bytes / BYTES_A_PIECE + 1)
     steps, limited = _steps(row.epochs * epoch_pieces, network, machine)
-    epochs = steps * 0.8 * network.batch_tokens / epoch_pieces
+    epochs = steps * FILLED * network.batch_tokens / epoch_pieces
     warmup = min(4000, max(100, steps // 8))
     checkpoint_every = max(5, steps // 40)
     model: dict[str, Any] = {"preset": network.preset, "dropout": row.dropout}
@@ -146,7 +147,6 @@ def _steps(pieces: float, network: Network, machine: Machine) -> tuple[int, bool
         affordable = rate * (BF16_GAIN if machine.bf16 else 1.0) * 3600 * CPU_HOURS
         limited = affordable < pieces
         pieces = min(pieces, affordable)
-    # of the padded size of a batch about four fifths are target pieces
-    steps = max(200, round(pieces / (0.8 * network.batch_tokens)))
+    steps = max(200, round(pieces / (FILLED * network.batch_tokens)))
     digits = max(0, len(str(steps)) - 2)
     return round(steps, -digits), limited

@@ -81,7 +81,7 @@ class Validation(Corpus):
     """Aligned text, or how much of the training text is held out for the purpose: `pairs` or `fraction`."""
 
     pairs: PositiveInt | None = None
-    """This many pairs of the training text, chosen by a hash of their text, are held out of training."""
+    """This many pairs of the training text, chosen by a hash of their sources, are held out of training."""
     fraction: Annotated[float, Field(gt=0, le=0.5)] | None = None
     """About this share of the training text's pairs is held out, likewise."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from tfcli.errors import RecipeError
+from tfcli.errors import DataError, RecipeError
 from tfcli.recipe.complaints import nearest
 from tfcli.text.files import locate
 from tfcli.text.pairs import read_pairs
@@ -157,5 +157,13 @@ def _read_scores(path: Path) -> dict[str, Any]:
 
 def _write_whole(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.new")
-    beside.write_text(text, encoding="utf-8", newline="\n")
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+        beside.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}: cannot be written: {error.strerror or error}",
+            "check the path, its permissions and the space on the disk",
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)

@@ -29,27 +29,22 @@ _RATIO_SLACK = 10
 
 @dataclass(frozen=True)
 class HoldOut:
-    """Which pairs are held out for validation: those whose hash, a number below 2 ** 64, is below `threshold`.
+    """Which pairs are held out for validation: those whose source's hash is below `threshold`.
 
-    Blank ones and those with a side of more than `max_characters` never are.
+    Units: hashes are numbers below 2 ** 64.
     """
 
     threshold: int
-    max_characters: int
 
-    def takes(self, src: str, tgt: str) -> bool:
-        """Say whether a pair is held out."""
-        return (
-            0 < len(src) <= self.max_characters
-            and 0 < len(tgt) <= self.max_characters
-            and not (src.isspace() or tgt.isspace())
-            and self.number(src, tgt) < self.threshold
-        )
+    def takes(self, src: str) -> bool:
+        """Say whether the pairs with this source are held out."""
+        return self.number(src) < self.threshold
 
     @staticmethod
-    def number(src: str, tgt: str) -> int:
-        """Return the pair's hash as a number."""
-        return int.from_bytes(pair_key(src, tgt)[:8], "big")
+    def number(src: str) -> int:
+        """Return the hash of a source, white space aside."""
+        words = " ".join(src.split()).encode()
+        return int.from_bytes(blake2b(words, digest_size=8).digest(), "big")
 
 
 @dataclass(frozen=True)
@@ -77,7 +72,7 @@ class CleaningRules:
 
         A side whose pieces are none, such as a line of spaces, is blank.
         """
-        if self.hold_out is not None and self.hold_out.takes(src, tgt):
+        if self.hold_out is not None and self.hold_out.takes(src):
             return HELD_OUT
         if src_pieces == 0 or tgt_pieces == 0 or src.isspace() or tgt.isspace():
             return BLANK

@@ -206,13 +206,23 @@ def _train(
         if not text.tell():
             raise _blank(side)
         text.seek(0)
+        stopped: list[BaseException] = []
+
+        def sentences() -> Iterator[bytes]:
+            try:
+                for line in text:
+                    yield line.removesuffix(b"\n")
+            except BaseException as error:  # such as Ctrl-C: SentencePiece would make a RuntimeError of it
+                stopped.append(error)
+                raise
+
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=(line.removesuffix(b"\n") for line in text),
-                model_writer=model,
-                **_options(settings),
+                sentence_iterator=sentences(), model_writer=model, **_options(settings)
             )
         except RuntimeError as error:
+            if stopped:
+                raise stopped[0] from None
             raise _explained(str(error), settings, side) from error
     size = int(_processor(model.getvalue(), "tokenizer").get_piece_size())
     if size < settings.vocab_size:

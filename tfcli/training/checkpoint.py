@@ -163,12 +163,15 @@ def scheduled_checkpoints(root: Path, every: int, keep: int, last_step: int) -> 
     return [steps[step] for step in scheduled[-keep:]]
 
 
-def drop_old_checkpoints(root: Path, every: int, keep: int) -> None:
-    """Delete all but the newest checkpoint and the newest `keep` scheduled ones."""
-    folders = checkpoint_folders(root)
-    before = [folder for folder in folders if int(folder.name.removeprefix("step-")) % every == 0]
-    kept = {folders[-1], *before[-keep:]}
-    for folder in folders:
+def drop_old_checkpoints(root: Path, step: int, every: int, keep: int) -> None:
+    """Delete all but the checkpoint of `step` and the newest `keep` scheduled ones up to it.
+
+    Those behind it go too: they are damaged, or the run would have resumed from them.
+    """
+    steps = {folder: int(folder.name.removeprefix("step-")) for folder in checkpoint_folders(root)}
+    scheduled = [folder for folder, number in steps.items() if number % every == 0 and number <= step]
+    kept = {*(folder for folder, number in steps.items() if number == step), *scheduled[-keep:]}
+    for folder in steps:
         if folder not in kept:
             shutil.rmtree(folder)
 

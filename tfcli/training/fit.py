@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import torch
 
 from tfcli.corpus.batches import TrainingBatches
-from tfcli.errors import RecipeError, TrainingError
+from tfcli.errors import CheckpointError, RecipeError, TrainingError
 from tfcli.model.folder import load_weights, save_model_folder
 from tfcli.model.transformer import Transformer
 from tfcli.recipe.loader import dump_recipe
@@ -181,9 +181,23 @@ def _resume(run: Run, learner: Learner) -> TrainingState:
 def _describe(run: Run) -> None:
     """Write down what is run and where; a resumed run tells of its last start."""
     run.run_dir.mkdir(parents=True, exist_ok=True)
-    (run.run_dir / "recipe.yaml").write_text(dump_recipe(run.recipe), encoding="utf-8")
+    _write_whole(run.run_dir / "recipe.yaml", dump_recipe(run.recipe))
     environment = json.dumps(run.environment, indent=2, ensure_ascii=False)
-    (run.run_dir / "environment.json").write_text(environment + "\n", encoding="utf-8")
+    _write_whole(run.run_dir / "environment.json", environment + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written: {error.strerror or error}",
+            "free some space or mend the folder's permissions, then run again",
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _is_over(run: Run, state: TrainingState) -> bool:
@@ -209,9 +223,7 @@ def _read_end(run: Run) -> dict[str, Any] | None:
 
 def _write_end(run: Run, state: TrainingState) -> None:
     end = {"step": state.step, "best_step": state.best_step, "best_bleu": state.best_bleu}
-    beside = run.run_dir / ".finished.json.new"
-    beside.write_text(json.dumps(end) + "\n", encoding="utf-8")
-    beside.replace(run.run_dir / "finished.json")
+    _write_whole(run.run_dir / "finished.json", json.dumps(end) + "\n")
 
 
 def _is_finished(run: Run, state: TrainingState) -> bool:
@@ -293,7 +305,7 @@ def _save(run: Run, learner: Learner, state: TrainingState) -> None:
     root = run.run_dir / "checkpoints"
     save_checkpoint(root, learner.model, learner.optimizer, state, _settings(run))
     training = run.recipe.training
-    drop_old_checkpoints(root, training.checkpoint_every, training.keep_checkpoints)
+    drop_old_checkpoints(root, state.step, training.checkpoint_every, training.keep_checkpoints)
 
 
 def _try_average(run: Run, state: TrainingState, record: Record) -> None:
