@@ -80,7 +80,7 @@ def make_run(tmp_path, *, validate=None, stop_asked=lambda: False, name="run", *
         if (tmp_path / "valid").exists()
         else corpus(tmp_path / "valid", 10, 1)
     )
-    prepared = Prepared(FakeTokenizer(), ids, valid, [], [], {}, reused=False)
+    prepared = Prepared(FakeTokenizer(), ids, valid, None, [], [], {}, reused=False)
     config = ModelConfig.from_recipe(recipe.model, VOCAB_SIZE, VOCAB_SIZE)
     run_dir = tmp_path / name
     run_dir.mkdir(exist_ok=True)

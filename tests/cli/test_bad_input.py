@@ -218,13 +218,13 @@ FOUND_IN_READING = {
         lambda data: None,
         ["data.max_pieces=1"],
         "data.train: all 400 pairs were dropped (train too_long 400)",
-        "loosen data.max_pieces",
+        "check the files, or change data.max_pieces",
     ),
     "no pair whose sides differ": (
         lambda data: (data / "train.de").write_bytes((data / "train.en").read_bytes()),
         ["data.drop_identical=true"],
         "data.train: all 400 pairs were dropped (train identical 400)",
-        "the other keys of the data section",
+        "check the files, or change data.drop_identical",
     ),
 }
 
@@ -241,14 +241,6 @@ def test_text_that_cannot_be_used_is_told_with_its_place_and_no_corpus_is_kept(r
     assert left <= {"files.json", "tokenizer.json"}  # they save work when the text is mended
     if "lines, data/" in message or "line, data/" in message:
         assert not Path("runs").exists()
-
-
-def test_train_says_the_same_of_text_and_makes_no_checkpoint(recipe, capsys):
-    change_line(recipe.parent / "valid.de", 3, b"\xff")
-    [error], _ = refused(capsys, 3, "train", "data/small.yaml")
-    assert error.startswith("data/valid.de:3: not UTF-8")
-    assert not Path("runs/small/checkpoints").exists()
-    assert not Path("runs/small/corpus/valid").exists()
 
 
 class Server(BaseHTTPRequestHandler):
@@ -364,16 +356,26 @@ def test_a_recipe_that_is_not_there_is_told_with_the_nearest_one(recipe, capsys)
     assert hint == "hint: did you mean data/small.yaml?"
 
 
-def test_validation_text_is_read_to_its_end_before_a_tokenizer_is_trained(recipe, capsys):
+def test_a_test_set_that_cannot_be_scored_is_told_before_training(recipe, capsys):
+    (recipe.parent / "test.de").write_bytes(b"ein Haus\n" * 18 + b"\xff\nein Haus\n")
+    tests = "data.tests.x={src: valid.en, tgt: test.de}"
+    [error], _ = refused(capsys, 3, "train", "data/small.yaml", "--set", tests)
+    assert error.startswith("data/test.de:19: not UTF-8")
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("verb", ["train", "tokenize"])
+def test_validation_text_is_read_to_its_end_before_a_tokenizer_is_trained(recipe, capsys, verb):
     change_line(recipe.parent / "valid.de", 3, b"\xff")
-    [error], _ = refused(capsys, 3, "tokenize", "data/small.yaml")
+    [error], _ = refused(capsys, 3, verb, "data/small.yaml")
     assert error.startswith("data/valid.de:3: not UTF-8")
     assert not Path("runs/small/tokenizer.model").exists()
+    assert not Path("runs/small/checkpoints").exists()
 
 
 def test_the_same_text_on_both_sides_is_warned_of(recipe, capsys):
     args = ["tokenize", "data/small.yaml"]
-    assert main([*args, "--set", "data.train[0].tgt=train.en"]) == 0
+    assert main([*args, "-q", "--set", "data.train[0].tgt=train.en"]) == 0
     same = "warning: data.train[0]: src and tgt are the same file, data/train.en; is one of the two names wrong?\n"
     assert same in capsys.readouterr().err
     (recipe.parent / "train.de").write_bytes((recipe.parent / "train.en").read_bytes())

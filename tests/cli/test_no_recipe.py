@@ -70,6 +70,11 @@ def test_that_recipe_makes_the_same_model_again(begun, tmp_path):
     ).read_bytes()
 
 
+def test_whoever_may_read_the_folder_may_read_the_weights(begun):
+    modes = {path.name: path.stat().st_mode for path in (begun / "best").iterdir()}
+    assert modes["model.safetensors"] == modes["config.json"]
+
+
 def test_the_second_command_translates(begun, stdin, capfdbinary):
     stdin(b"The dog sleeps.\n\nThe cat sleeps.")
     assert main(["translate", str(begun), "-q"]) == 0

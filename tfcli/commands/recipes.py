@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfcli.commands.console import say, say_or_warn, share_the_cores, warn
-from tfcli.errors import DataError, RecipeError
+from tfcli.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,12 +87,14 @@ def open_text(
 
 def _located(recipe: "Recipe", roots: "list[Path]") -> Opened:
     from tfcli.text.files import locate
+    from tfcli.text.pairs import read_pairs
 
     data = recipe.data
     train = [locate(corpus, roots, f"data.train[{i}]", say_or_warn) for i, corpus in enumerate(data.train)]
     valid = None if data.valid.held_out else locate(data.valid, roots, "data.valid", say_or_warn)
-    for name, corpus in data.tests.items():  # a wrong path is to be known now, not after hours
-        locate(corpus, roots, f"data.tests.{name}", say_or_warn)
+    for name, corpus in data.tests.items():  # what is wrong with them is to be known now, not after hours
+        for _ in read_pairs(locate(corpus, roots, f"data.tests.{name}", say_or_warn)):
+            pass
     first = data.train[0]
     name = first.tsv or first.src or ""
     root = next(root for root in roots if (root / Path(name).expanduser()).exists())
@@ -107,9 +109,10 @@ def _chosen(files: TextFiles, run_dir: Path, device: str | None) -> "tuple[dict[
 
     require_text(files.src, "--src", [files.tgt])
     require_text(files.tgt, "--tgt", [files.src])
+    if files.valid_src is not None and files.valid_tgt is not None:
+        require_text(files.valid_src, "--valid-src", [files.valid_tgt])
+        require_text(files.valid_tgt, "--valid-tgt", [files.valid_src])
     n_pairs = count_pairs(CorpusFiles(src=files.src, tgt=files.tgt, tsv=None))
-    if n_pairs == 0:
-        raise DataError(f"--src: {files.src} has no lines", "give text with one sentence a line")
     machine = _machine(device)
     choice = choose_settings(n_pairs, _mean_bytes(files.tgt), machine)
     where = f"{machine.cores} CPU cores" if machine.device == "cpu" else "a GPU"

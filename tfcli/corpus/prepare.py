@@ -25,7 +25,7 @@ from tfcli.corpus.shards import FORMAT_VERSION, ParallelIds, ShardWriter
 from tfcli.corpus.stats import CorpusStats, CorpusTally
 from tfcli.corpus.suspicions import Evenness, identical_sides, misalignment, swapped_sides
 from tfcli.errors import CheckpointError, DataError
-from tfcli.text.cleaning import DUPLICATE, CleaningRules, PairMemory
+from tfcli.text.cleaning import DUPLICATE, KEYS, CleaningRules, PairMemory
 from tfcli.text.pairs import count_pairs, read_pairs
 from tfcli.text.tokenizer import Tokenizer, train_tokenizer
 
@@ -252,7 +252,8 @@ def _encoded(
             return ParallelIds.open(job.folder), record, True
         except CheckpointError as error:
             report(f"{error.message}; encoding it again")
-    if job.folder.exists() and not (job.folder / "record.json").is_file() and any(job.folder.iterdir()):
+    ours = any((job.folder / name).is_file() for name in ("record.json", "meta.json"))
+    if job.folder.exists() and not ours and any(job.folder.iterdir()):
         raise DataError(f"{job.folder}: holds files that tfcli did not write", "give another --out")
     beside = job.folder.with_name(job.folder.name + ".part")
     shutil.rmtree(beside, ignore_errors=True)
@@ -329,9 +330,10 @@ def _refuse_empty(job: _Job, stats: Sequence[CorpusStats]) -> None:
     if not lines:
         raise DataError(f"data.{job.folder.name}: no lines in {_paths(job.corpora)}", "check the files")
     reasons = ", ".join(f"{row.name} {reason} {n:,}" for row in stats for reason, n in row.dropped.items())
+    keys = list(dict.fromkeys(KEYS[reason] for row in stats for reason in row.dropped if reason in KEYS))
     raise DataError(
         f"data.{job.folder.name}: all {lines:,} pairs were dropped ({reasons})",
-        "check the files, or loosen data.max_pieces, data.max_length_ratio and the other keys of the data section",
+        "check the files" + (f", or change {' and '.join(keys)}" if keys else ""),
     )
 
 

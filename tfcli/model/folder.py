@@ -173,9 +173,10 @@ def _write_model_folder(
     (beside / "config.json").write_text(
         json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    save_file(
-        {name: t.contiguous().cpu() for name, t in model_tensors(model).items()}, beside / "model.safetensors"
-    )
+    weights = beside / "model.safetensors"
+    save_file({name: t.contiguous().cpu() for name, t in model_tensors(model).items()}, weights)
+    # safetensors writes for the owner alone; a model may be read by whoever may read the rest
+    weights.chmod((beside / "config.json").stat().st_mode)
     tokenizer.save(beside)
     (beside / "README.md").write_text(card, encoding="utf-8")
     for path in (*beside.iterdir(), beside):

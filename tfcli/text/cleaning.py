@@ -23,6 +23,14 @@ HELD_OUT, BLANK, IDENTICAL, TOO_LONG, LENGTH_RATIO, DUPLICATE = REASONS = (
     "length_ratio",
     "duplicate",
 )
+KEYS = {
+    HELD_OUT: "data.valid",
+    IDENTICAL: "data.drop_identical",
+    TOO_LONG: "data.max_pieces",
+    LENGTH_RATIO: "data.max_length_ratio",
+    DUPLICATE: "data.drop_duplicates",
+}
+"""Which key of a recipe drops pairs for a reason; blank ones are dropped always."""
 # Short pairs may differ by a large factor honestly: "Ja." and "Of course it is.". Unit: pieces, see the recipe.
 _RATIO_SLACK = 10
 
