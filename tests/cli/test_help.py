@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +9,12 @@ import pytest
 import typer
 
 from tfcli import app
-from tfcli.commands import console
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL: Any = typer.main.get_command(app.app)
 VERBS = list(SHELL.commands)
 SAME_EVERYWHERE = ("--set", "--data-root", "--device", "--precision", "--quiet", "--verbose", "--help")
 MOST_LINES = {100: 48, 80: 60}
-
-
-@pytest.fixture(autouse=True)
-def _fresh_console() -> Iterator[None]:
-    console._console.cache_clear()
-    yield
-    console._console.cache_clear()
 
 
 @pytest.fixture

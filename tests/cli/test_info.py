@@ -1,7 +1,6 @@
 """`tfcli info`: the installation, a recipe, a run folder and a model folder, for people and as JSON."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ from safetensors.numpy import save_file
 
 from tfcli import __version__
 from tfcli.app import main
-from tfcli.commands import console
 from tfcli.recipe.loader import dump_recipe, load_recipe
 
 RECIPE = """\
@@ -46,13 +44,6 @@ SCORES = {
         }
     }
 }
-
-
-@pytest.fixture(autouse=True)
-def _fresh_console() -> Iterator[None]:
-    console._console.cache_clear()
-    yield
-    console._console.cache_clear()
 
 
 @pytest.fixture

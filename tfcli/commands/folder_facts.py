@@ -93,7 +93,11 @@ def count_parameters(path: Path) -> int:
             size = int.from_bytes(stream.read(8), "little")
             header: dict[str, Any] = json.loads(stream.read(size) if size <= MAX_HEADER_BYTES else "")
         return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be read: {error.strerror}", "check its permissions and the disk"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise CheckpointError(
             f"{path}: not a safetensors file, or a damaged one", "train again, or take an earlier checkpoint"
         ) from None

@@ -84,7 +84,12 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises: CheckpointError when it is missing or damaged, or is a pickle.
     """
     try:
+        path.open("rb").close()  # safetensors calls a file that may not be read a file that is not there
         return load_file(path)
+    except PermissionError as error:
+        raise CheckpointError(
+            f"{path}: cannot be read: {error.strerror}", "have its owner give you the right to read it"
+        ) from error
     except (OSError, SafetensorError) as error:
         if is_pickle(path):
             raise CheckpointError(f"{path}: a pickle, expected safetensors", _NO_PICKLES) from error
