@@ -9,7 +9,7 @@ from tfcli.corpus.prepare import Prepared
 from tfcli.corpus.shards import IdBlock, ParallelIds, ShardWriter, id_dtype
 from tfcli.model.config import ModelConfig
 from tfcli.recipe.loader import build_recipe
-from tfcli.training.fit import Run
+from tfcli.training.run import Run
 
 VOCAB_SIZE = 23
 

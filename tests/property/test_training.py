@@ -16,7 +16,8 @@ from tfcli.model import folder as folder_module
 from tfcli.training import checkpoint as checkpoint_module
 from tfcli.training import fit as fit_module
 from tfcli.training.checkpoint import average_weights, checkpoint_folders, read_checkpoint
-from tfcli.training.fit import fit, make_learner
+from tfcli.training.fit import fit
+from tfcli.training.learner import make_learner
 from tfcli.training.optimizer import parameter_groups
 from tfcli.training.step import train_step
 

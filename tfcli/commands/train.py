@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tfcli.corpus.prepare import Prepared
     from tfcli.model.transformer import Transformer
     from tfcli.recipe.schema import Recipe
-    from tfcli.training.fit import Outcome, Run
+    from tfcli.training.run import Outcome, Run
 
 TEXT_PANEL = "Without a recipe"
 # What a run folder holds besides the tokenizer and the encoded corpora, which --fresh may keep.
@@ -211,8 +211,8 @@ def _make_run(
     from tfcli.model.config import ModelConfig
     from tfcli.model.precision import pick_device, pick_precision
     from tfcli.text.pairs import read_pairs
-    from tfcli.training.fit import Run
     from tfcli.training.provenance import environment
+    from tfcli.training.run import Run
 
     device = pick_device(device_name)
     precision = pick_precision(recipe.training.precision, device)

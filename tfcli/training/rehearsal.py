@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from tfcli.corpus.batches import TrainingBatches, worst_batch
-from tfcli.training.fit import make_learner
+from tfcli.training.learner import make_learner
 from tfcli.training.schedule import learning_rate
 from tfcli.training.step import train_step
 
 if TYPE_CHECKING:
-    from tfcli.training.fit import Run
+    from tfcli.training.run import Run
 
 ORDINARY_STEPS = 5
 

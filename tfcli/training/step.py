@@ -10,27 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from tfcli.corpus.batches import Batch, fixed_batches
-from tfcli.model.precision import Precision, autocast
+from tfcli.model.precision import autocast
 from tfcli.training.loss import smoothed_cross_entropy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tfcli.corpus.shards import ParallelIds
-    from tfcli.model.transformer import Transformer
-
-
-@dataclass(frozen=True)
-class Learner:
-    """The network with all that a step needs beside it; `forward` is the network, compiled or not."""
-
-    model: Transformer
-    forward: Callable[[Tensor, Tensor], Tensor]
-    optimizer: torch.optim.Optimizer
-    device: torch.device
-    precision: Precision
-    label_smoothing: float
-    clip_norm: float | None
+    from tfcli.training.learner import Learner
 
 
 @dataclass(frozen=True)

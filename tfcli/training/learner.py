@@ -1,0 +1,49 @@
+"""The network with all that a step needs beside it: optimizer, arithmetic, loss settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from tfcli.model.transformer import Transformer
+from tfcli.training.optimizer import make_optimizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from tfcli.model.precision import Precision
+    from tfcli.training.run import Run
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The network with all that a step needs beside it; `forward` is the network, compiled or not."""
+
+    model: Transformer
+    forward: Callable[[Tensor, Tensor], Tensor]
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    precision: Precision
+    label_smoothing: float
+    clip_norm: float | None
+
+
+def make_learner(run: Run) -> Learner:
+    """Seed the random numbers, then build the network and its optimizer."""
+    torch.manual_seed(run.recipe.seed)
+    model = Transformer(run.config).to(run.device)
+    model.train()
+    training = run.recipe.training
+    return Learner(
+        model=model,
+        forward=torch.compile(model, dynamic=True) if training.compile else model,
+        optimizer=make_optimizer(model, training),
+        device=run.device,
+        precision=run.precision,
+        label_smoothing=training.label_smoothing,
+        clip_norm=training.clip_norm,
+    )

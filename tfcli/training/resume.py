@@ -1,0 +1,106 @@
+"""From a run folder to the state that training goes on from, and what the folder says of the run.
+
+`finished.json` tells of an end that was reached, averaging included; a run that is resumed past it goes on.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from tfcli.errors import CheckpointError, RecipeError
+from tfcli.recipe.loader import dump_recipe
+from tfcli.training.checkpoint import newest_checkpoint, restore
+from tfcli.training.settings import refuse_changed_settings, settings_of
+from tfcli.training.state import TrainingState
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tfcli.training.learner import Learner
+    from tfcli.training.run import Run
+
+
+def resume(run: Run, learner: Learner) -> TrainingState:
+    """Put the newest whole checkpoint back into the learner and return its state; a new one where there is none.
+
+    Raises: RecipeError when the run was started with other settings, CheckpointError when all checkpoints are damaged.
+    """
+    checkpoint = newest_checkpoint(run.run_dir / "checkpoints", run.reporter.warn)
+    if checkpoint is None:
+        return TrainingState()
+    state = checkpoint.state
+    changes = refuse_changed_settings(checkpoint.settings, run_settings(run), str(run.run_dir))
+    for change in changes:
+        run.reporter.note(f"changed since the run was started: {change}")
+    end = _read_end(run)
+    if end is not None and end["step"] == state.step:
+        state.best_step, state.best_bleu = end["best_step"], end["best_bleu"]  # the average counts as well
+    if any(change.startswith(("decoding.", "scoring.")) for change in changes) and not is_over(run, state):
+        run.reporter.note("validation scores so far are of another kind: the best model is chosen anew")
+        state.best_bleu, state.validations_since_best = None, 0
+    if state.step > run.recipe.training.max_steps:
+        raise RecipeError(
+            f"training.max_steps: {run.recipe.training.max_steps:,}, but {run.run_dir} has made {state.step:,} steps",
+            "give a larger number, or start over with --fresh",
+        )
+    restore(checkpoint, learner.model, learner.optimizer)
+    if not is_finished(run, state):
+        run.reporter.note(f"resuming from {checkpoint.folder}")
+    return state
+
+
+def describe(run: Run) -> None:
+    """Write down what is run and where; a resumed run tells of its last start."""
+    run.run_dir.mkdir(parents=True, exist_ok=True)
+    _write_whole(run.run_dir / "recipe.yaml", dump_recipe(run.recipe))
+    environment = json.dumps(run.environment, indent=2, ensure_ascii=False)
+    _write_whole(run.run_dir / "environment.json", environment + "\n")
+
+
+def is_over(run: Run, state: TrainingState) -> bool:
+    """Tell whether the steps or the patience of the recipe are used up."""
+    patience = run.recipe.training.patience
+    tired = patience is not None and state.validations_since_best >= patience
+    return tired or state.step >= run.recipe.training.max_steps
+
+
+def is_finished(run: Run, state: TrainingState) -> bool:
+    """Tell whether the end, averaging included, was reached at this very step before."""
+    end = _read_end(run)
+    return end is not None and end["step"] == state.step and is_over(run, state)
+
+
+def run_settings(run: Run) -> dict[str, Any]:
+    """Return what decides the course of the run: the recipe's keys, and the text itself by its checksums."""
+    content = sorted(run.prepared.digests.values())
+    return settings_of(run.recipe) | {"data.content": content, "training.precision": run.precision}
+
+
+def _read_end(run: Run) -> dict[str, Any] | None:
+    """Return what was written down when the run came to an end before, if it did."""
+    try:
+        end = json.loads((run.run_dir / "finished.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return end if isinstance(end, dict) and {"step", "best_step", "best_bleu"} <= end.keys() else None
+
+
+def write_end(run: Run, state: TrainingState) -> None:
+    """Write down that the end was reached, with what was best."""
+    end = {"step": state.step, "best_step": state.best_step, "best_bleu": state.best_bleu}
+    _write_whole(run.run_dir / "finished.json", json.dumps(end) + "\n")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written: {error.strerror or error}",
+            "free some space or mend the folder's permissions, then run again",
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)

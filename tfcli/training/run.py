@@ -1,0 +1,63 @@
+"""What a training is given and what it tells: the run, whoever shows how it goes, and how it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import torch
+
+    from tfcli.corpus.prepare import Prepared
+    from tfcli.model.config import ModelConfig
+    from tfcli.model.precision import Precision
+    from tfcli.model.transformer import Transformer
+    from tfcli.recipe.schema import Recipe
+    from tfcli.training.state import TrainingState
+    from tfcli.training.step import StepResult
+
+
+class Reporter(Protocol):
+    """Whoever shows how training goes."""
+
+    def note(self, message: str) -> None:
+        """Take a remark."""
+
+    def warn(self, message: str) -> None:
+        """Take a warning."""
+
+    def progress(self, state: TrainingState, result: StepResult) -> None:
+        """Take the result of a step."""
+
+    def row(self, kind: Literal["train", "valid"], step: int, values: dict[str, float]) -> None:
+        """Take a line of the log."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is to be trained, on what, and where it goes."""
+
+    recipe: Recipe
+    run_dir: Path
+    config: ModelConfig
+    prepared: Prepared
+    device: torch.device
+    precision: Precision
+    environment: dict[str, Any]  # for environment.json
+    validate: Callable[[Transformer], float]  # BLEU of real translations of the validation set
+    reporter: Reporter
+    stop_asked: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended."""
+
+    reason: Literal["finished", "already finished", "stopped"]
+    step: int
+    best_step: int
+    best_bleu: float | None
+    seconds: float  # spent in training steps, over all starts of the run
