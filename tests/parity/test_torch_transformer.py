@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import nn
 
+from tfcli.model.layout import Layout
+
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
 
 
@@ -73,7 +75,7 @@ def test_outputs_equal_torchs_transformer_with_copied_weights(tiny_model, norm, 
     src[1, 5:] = 0
     with torch.no_grad():
         expected = theirs(
-            model.src_embedding(src), model.tgt_embedding(tgt), src_key_padding_mask=src == 0,
+            model.src_embedding(src, Layout(None)), model.tgt_embedding(tgt, Layout(None)), src_key_padding_mask=src == 0,
             memory_key_padding_mask=src == 0, tgt_mask=nn.Transformer.generate_square_subsequent_mask(6).isinf(),
             tgt_is_causal=False,
         )  # fmt: skip

@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfcli.model.layout import Packing
 from tfcli.model.positions import Rotary, sinusoids
 from tfcli.model.transformer import Transformer, attend_explicitly, causal_mask
 
@@ -50,10 +52,10 @@ def test_decoding_with_the_cache_equals_recomputing(tiny_model, kind):
     src, tgt = ids(3, 6), ids(3, 7, seed=2)
     src[1, 4:] = 0
     whole = model(src, tgt)
-    memory, mask = model.encode(src)
+    memory, layout = model.encode(src)
     cache = model.new_cache()
-    steps = [model.decode(tgt[:, i : i + 1], memory, mask, cache) for i in range(3)]
-    steps.append(model.decode(tgt[:, 3:], memory, mask, cache))  # several positions at once work as well
+    steps = [model.decode(tgt[:, i : i + 1], memory, layout, cache) for i in range(3)]
+    steps.append(model.decode(tgt[:, 3:], memory, layout, cache))  # several positions at once work as well
     torch.testing.assert_close(torch.cat(steps, dim=1), whole)
     assert cache.length == 7
 
@@ -61,25 +63,52 @@ def test_decoding_with_the_cache_equals_recomputing(tiny_model, kind):
 def test_several_rows_of_a_sentence_share_its_memory(tiny_model):
     model = tiny_model()
     src, tgt = ids(2, 6), ids(6, 4, seed=2)
-    memory, mask = model.encode(src)
-    together = model.decode(tgt, memory, mask)
-    apart = model.decode(tgt, memory.repeat_interleave(3, dim=0), mask.repeat_interleave(3, dim=0))
+    memory, layout = model.encode(src)
+    together = model.decode(tgt, memory, layout)
+    rows = torch.arange(2).repeat_interleave(3)
+    apart = model.decode(tgt, memory[rows], layout.select(rows))
     torch.testing.assert_close(together, apart)
 
 
 def test_selecting_rows_and_sentences_of_the_cache_moves_whole_hypotheses(tiny_model):
     model = tiny_model()
     src, tgt = ids(3, 6), ids(6, 3, seed=2)
-    memory, mask = model.encode(src)
+    memory, layout = model.encode(src)
     cache = model.new_cache()
     for i in range(2):
-        model.decode(tgt[:, i : i + 1], memory, mask, cache)
+        model.decode(tgt[:, i : i + 1], memory, layout, cache)
     rows, sentences = torch.tensor([5, 4, 1, 1]), torch.tensor([2, 0])
     cache.select_rows(rows)
     cache.select_sentences(sentences)
-    memory, mask = memory[sentences], mask[sentences]
-    stepped = model.decode(tgt[rows, 2:3], memory, mask, cache)
-    torch.testing.assert_close(stepped, model.decode(tgt[rows], memory, mask)[:, 2:])
+    memory, layout = memory[sentences], layout.select(sentences)
+    stepped = model.decode(tgt[rows, 2:3], memory, layout, cache)
+    torch.testing.assert_close(stepped, model.decode(tgt[rows], memory, layout)[:, 2:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("src_lengths", "tgt_lengths"), [((5, 1, 7), (2, 6, 1)), ((1,), (1,)), ((3, 3), (4, 4))]
+)
+def test_packed_and_padded_sentences_have_the_same_states_and_gradients(
+    tiny_model, kind, src_lengths, tgt_lengths
+):
+    model = tiny_model(**kind)
+    sides = []
+    for seed, lengths in enumerate((src_lengths, tgt_lengths)):
+        padded = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
+        for row, length in enumerate(lengths):
+            padded[row, :length] = ids(length, seed=10 * seed + row)
+        packing = Packing.of(np.array(lengths), model.config.n_heads, torch.device("cpu"))
+        sides.append((padded, padded != 0, packing))
+    (src, src_real, src_packing), (tgt, tgt_real, tgt_packing) = sides
+    packed = model(src[src_real], tgt[tgt_real], src_packing, tgt_packing)
+    wish = torch.randn(packed.shape, generator=torch.Generator().manual_seed(5))
+    padded = model(src, tgt)[tgt_real]
+    torch.testing.assert_close(packed, padded)
+    parameters = [each for each in model.parameters() if each.requires_grad]
+    expected = torch.autograd.grad((padded * wish).sum(), parameters, allow_unused=True)
+    found = torch.autograd.grad((packed * wish).sum(), parameters, allow_unused=True)
+    torch.testing.assert_close(found, expected)
 
 
 @settings(max_examples=40, deadline=None)

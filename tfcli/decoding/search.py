@@ -51,12 +51,12 @@ class TransformerNextPiece:
     def __init__(self, model: Transformer, src: Tensor) -> None:
         """Encode `src` (B, S), padded on the right."""
         self._model = model
-        self._memory, self._src_mask = model.encode(src)
+        self._memory, self._src = model.encode(src)
         self._cache = model.new_cache()
 
     def step(self, last: Tensor) -> Tensor:
         """Take the newest piece of each row (R,), return the log-probabilities of the next one (R, V)."""
-        states = self._model.decode(last[:, None], self._memory, self._src_mask, self._cache)  # (R, 1, D)
+        states = self._model.decode(last[:, None], self._memory, self._src, self._cache)  # (R, 1, D)
         logits = self._model.logits(states[:, 0]).float()  # (R, V)
         # Padding and the begin mark are no text; they were never a target in training.
         logits[:, [Tokenizer.pad_id, Tokenizer.bos_id]] = -torch.inf
@@ -68,4 +68,4 @@ class TransformerNextPiece:
         if sentences is not None:
             self._cache.select_sentences(sentences)
             self._memory = self._memory.index_select(0, sentences)
-            self._src_mask = self._src_mask.index_select(0, sentences)
+            self._src = self._src.select(sentences)

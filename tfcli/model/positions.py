@@ -34,9 +34,9 @@ class SinusoidalPositions(nn.Module):
         super().__init__()
         self.register_buffer("table", sinusoids(max_positions, d_model), persistent=False)
 
-    def forward(self, embedded: Tensor, start: int) -> Tensor:
-        """Add the encodings of positions start, start + 1, ... to `embedded` (B, T, D)."""
-        return embedded + self.table[start : start + embedded.shape[1]].to(embedded.dtype)
+    def forward(self, embedded: Tensor, positions: slice | Tensor) -> Tensor:
+        """Add the encodings of the positions, a slice for (B, T, D) or (N,) for packed `embedded` (N, D)."""
+        return embedded + self.table[positions].to(embedded.dtype)
 
 
 class LearnedPositions(nn.Module):
@@ -46,9 +46,9 @@ class LearnedPositions(nn.Module):
         super().__init__()
         self.table = nn.Parameter(torch.empty(max_positions, d_model))
 
-    def forward(self, embedded: Tensor, start: int) -> Tensor:
-        """Add the vectors of positions start, start + 1, ... to `embedded` (B, T, D)."""
-        return embedded + self.table[start : start + embedded.shape[1]].to(embedded.dtype)
+    def forward(self, embedded: Tensor, positions: slice | Tensor) -> Tensor:
+        """Add the vectors of the positions, a slice for (B, T, D) or (N,) for packed `embedded` (N, D)."""
+        return embedded + self.table[positions].to(embedded.dtype)
 
 
 class Rotary(nn.Module):

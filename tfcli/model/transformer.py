@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from tfcli.model.cache import KeyValueCache, LayerCache
 from tfcli.model.dropout import Dropout
 from tfcli.model.dropout import dropout as apply_dropout
+from tfcli.model.layout import Layout, Packing
 from tfcli.model.positions import LearnedPositions, Rotary, SinusoidalPositions
 
 if TYPE_CHECKING:
@@ -83,22 +84,16 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(config.d_model, config.d_model)
 
     def forward(
-        self,
-        x: Tensor,
-        mask: Tensor | None,
-        rotary: Rotary | None,
-        cache: LayerCache | None = None,
-        start: int = 0,
+        self, x: Tensor, layout: Layout, rotary: Rotary | None, cache: LayerCache | None = None
     ) -> Tensor:
-        """Attend within `x` (B, T, D), whose first position is `start`, and to what the cache holds."""
-        heads = self.qkv(x).unflatten(-1, (3, self.n_heads, -1))  # (B, T, 3, H, E)
-        q, k, v = heads.permute(2, 0, 3, 1, 4)  # (B, H, T, E) each
+        """Attend within the sentences of `x` (B, T, D), and to what the cache holds of them."""
+        q, k, v = layout.split_heads(self.qkv(x), 3, self.n_heads)  # (B, H, T, E) each
         if rotary is not None:
-            q, k = rotary(q, start), rotary(k, start)
+            q, k = rotary(q, layout.start), rotary(k, layout.start)
         if cache is not None:
             k, v = cache.append(k, v)
-        attended = attend(q, k, v, mask, self.dropout if self.training else 0.0)  # (B, H, T, E)
-        return self.out(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        attended = attend(q, k, v, layout.mask, self.dropout if self.training else 0.0)  # (B, H, T, E)
+        return self.out(layout.join_heads(attended))  # type: ignore[no-any-return]
 
 
 class CrossAttention(nn.Module):
@@ -112,24 +107,28 @@ class CrossAttention(nn.Module):
         self.kv = nn.Linear(config.d_model, 2 * config.d_model)
         self.out = nn.Linear(config.d_model, config.d_model)
 
-    def forward(self, x: Tensor, memory: Tensor, src_mask: Tensor, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, layout: Layout, memory: Tensor, src: Layout, cache: LayerCache | None = None
+    ) -> Tensor:
         """Attend from `x` (R, T, D) to `memory` (B, S, D), row r belonging to sentence r // K.
 
         A search has K rows a sentence. No order is told between them here, so they may stand side by side as
         queries of one sentence, and the memory need not be repeated.
         """
-        n_sentences = memory.shape[0]
-        q = self.q(x).view(n_sentences, -1, self.n_heads, x.shape[-1] // self.n_heads)  # (B, K*T, H, E)
-        k, v = self._keys_and_values(memory, cache)
-        attended = attend(q.transpose(1, 2), k, v, src_mask, self.dropout if self.training else 0.0)
-        return self.out(attended.transpose(1, 2).reshape(x.shape))  # type: ignore[no-any-return]
+        q = self.q(x)
+        if layout.packing is None:
+            q = q.view(memory.shape[0], -1, q.shape[-1])  # (B, K*T, D)
+        (q,) = layout.split_heads(q, 1, self.n_heads)  # (B, H, K*T, E)
+        k, v = self._keys_and_values(memory, src, cache)
+        attended = attend(q, k, v, src.mask, self.dropout if self.training else 0.0)
+        return self.out(layout.join_heads(attended).view(x.shape))  # type: ignore[no-any-return]
 
-    def _keys_and_values(self, memory: Tensor, cache: LayerCache | None) -> tuple[Tensor, Tensor]:
+    def _keys_and_values(
+        self, memory: Tensor, src: Layout, cache: LayerCache | None
+    ) -> tuple[Tensor, Tensor]:
         if cache is not None and cache.memory_keys is not None and cache.memory_values is not None:
             return cache.memory_keys, cache.memory_values
-        k, v = (
-            self.kv(memory).unflatten(-1, (2, self.n_heads, -1)).permute(2, 0, 3, 1, 4)
-        )  # (B, H, S, E) each
+        k, v = src.split_heads(self.kv(memory), 2, self.n_heads)  # (B, H, S, E) each
         if cache is not None:
             cache.memory_keys, cache.memory_values = k, v
         return k, v
@@ -172,12 +171,12 @@ class EncoderLayer(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(config.d_model)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, src_mask: Tensor, rotary: Rotary | None) -> Tensor:
-        """Map `x` (B, S, D) to the next layer's input, attending where `src_mask` (B, 1, 1, S) allows."""
+    def forward(self, x: Tensor, src: Layout, rotary: Rotary | None) -> Tensor:
+        """Map `x` (B, S, D) to the next layer's input."""
         if self.pre_norm:
-            x = x + self.dropout(self.self_attention(self.self_attention_norm(x), src_mask, rotary))
+            x = x + self.dropout(self.self_attention(self.self_attention_norm(x), src, rotary))
             return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))  # type: ignore[no-any-return]
-        x = self.self_attention_norm(x + self.dropout(self.self_attention(x, src_mask, rotary)))
+        x = self.self_attention_norm(x + self.dropout(self.self_attention(x, src, rotary)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))  # type: ignore[no-any-return]
 
 
@@ -198,21 +197,19 @@ class DecoderLayer(nn.Module):
     def forward(
         self,
         x: Tensor,
-        tgt_mask: Tensor | None,
+        tgt: Layout,
         memory: Tensor,
-        src_mask: Tensor,
+        src: Layout,
         rotary: Rotary | None,
         cache: LayerCache | None = None,
-        start: int = 0,
     ) -> Tensor:
-        """Map `x` (R, T, D), whose first position is `start`, to the next layer's input."""
+        """Map `x` (R, T, D) to the next layer's input."""
         if self.pre_norm:
-            normed = self.self_attention_norm(x)
-            x = x + self.dropout(self.self_attention(normed, tgt_mask, rotary, cache, start))
-            x = x + self.dropout(self.cross_attention(self.cross_attention_norm(x), memory, src_mask, cache))
+            x = x + self.dropout(self.self_attention(self.self_attention_norm(x), tgt, rotary, cache))
+            x = x + self.dropout(self.cross_attention(self.cross_attention_norm(x), tgt, memory, src, cache))
             return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))  # type: ignore[no-any-return]
-        x = self.self_attention_norm(x + self.dropout(self.self_attention(x, tgt_mask, rotary, cache, start)))
-        x = self.cross_attention_norm(x + self.dropout(self.cross_attention(x, memory, src_mask, cache)))
+        x = self.self_attention_norm(x + self.dropout(self.self_attention(x, tgt, rotary, cache)))
+        x = self.cross_attention_norm(x + self.dropout(self.cross_attention(x, tgt, memory, src, cache)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))  # type: ignore[no-any-return]
 
 
@@ -232,11 +229,11 @@ class Embedding(nn.Module):
             self.positions = kind(config.max_positions, config.d_model)
         self.dropout = Dropout(config.dropout)
 
-    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
-        """Embed `ids` (B, T), the first of which stands at position `start`: (B, T, D)."""
+    def forward(self, ids: Tensor, layout: Layout) -> Tensor:
+        """Embed `ids` (B, T): (B, T, D)."""
         embedded = self.pieces(ids) * self.scale
         if self.positions is not None:
-            embedded = self.positions(embedded, start)
+            embedded = self.positions(embedded, layout.positions(ids.shape[-1]))
         return self.dropout(embedded)  # type: ignore[no-any-return]
 
 
@@ -262,39 +259,57 @@ class Transformer(nn.Module):
         self._initialize()
         self._tie()
 
-    def forward(self, src: Tensor, tgt_in: Tensor) -> Tensor:
+    def forward(
+        self,
+        src: Tensor,
+        tgt_in: Tensor,
+        src_packing: Packing | None = None,
+        tgt_packing: Packing | None = None,
+    ) -> Tensor:
         """Return the decoder's states for every target position, teacher-forced; `logits` scores them.
 
-        Shapes: src (B, S), tgt_in (B, T), padded on the right with pad_id; result (B, T, D).
+        Shapes: src (B, S), tgt_in (B, T), padded on the right with pad_id; result (B, T, D). With packings: src and
+        tgt_in are (N,), of either side its own N, and the result is (N, D).
         """
-        memory, src_mask = self.encode(src)
-        return self.decode(tgt_in, memory, src_mask)
+        memory, src_layout = self.encode(src, src_packing)
+        return self.decode(tgt_in, memory, src_layout, packing=tgt_packing)
 
-    def encode(self, src: Tensor) -> tuple[Tensor, Tensor]:
-        """Read the source ids (B, S); return the memory (B, S, D) and its mask (B, 1, 1, S)."""
-        src_mask = (src != self.config.pad_id)[:, None, None, :]
-        x = self.src_embedding(src)
+    def encode(self, src: Tensor, packing: Packing | None = None) -> tuple[Tensor, Layout]:
+        """Read the source ids (B, S); return the memory (B, S, D), and its layout with a mask (B, 1, 1, S)."""
+        layout = Layout(self._real_positions(src, packing), packing=packing)
+        x = self.src_embedding(src, layout)
         for layer in self.encoder:
-            x = layer(x, src_mask, self.rotary)
-        return self.encoder_norm(x), src_mask
+            x = layer(x, layout, self.rotary)
+        return self.encoder_norm(x), layout
 
     def decode(
-        self, tgt_in: Tensor, memory: Tensor, src_mask: Tensor, cache: KeyValueCache | None = None
+        self,
+        tgt_in: Tensor,
+        memory: Tensor,
+        src: Layout,
+        cache: KeyValueCache | None = None,
+        packing: Packing | None = None,
     ) -> Tensor:
         """Return the states (R, T, D) of the positions `tgt_in` (R, T), which follow those in the cache.
 
         Padding needs no mask: it stands on the right, where the causal mask hides it from every real position.
         """
         start = cache.length if cache is not None else 0
+        n_positions = packing.longest if packing is not None else tgt_in.shape[1]
         # a single position may see all that came before it
-        tgt_mask = None if tgt_in.shape[1] == 1 else causal_mask(tgt_in.shape[1], start, tgt_in.device)
-        x = self.tgt_embedding(tgt_in, start)
+        mask = None if n_positions == 1 else causal_mask(n_positions, start, tgt_in.device)
+        layout = Layout(mask, start, packing)
+        x = self.tgt_embedding(tgt_in, layout)
         for i, layer in enumerate(self.decoder):
-            layer_cache = cache.layers[i] if cache is not None else None
-            x = layer(x, tgt_mask, memory, src_mask, self.rotary, layer_cache, start)
+            x = layer(x, layout, memory, src, self.rotary, cache.layers[i] if cache is not None else None)
         if cache is not None:
-            cache.length += tgt_in.shape[1]
+            cache.length += n_positions
         return self.decoder_norm(x)  # type: ignore[no-any-return]
+
+    def _real_positions(self, src: Tensor, packing: Packing | None) -> Tensor:
+        """Return which positions of the padded rows hold a piece: (B, 1, 1, S)."""
+        real = packing.is_real if packing is not None else src != self.config.pad_id
+        return real[:, None, None, :]
 
     def logits(self, states: Tensor) -> Tensor:
         """Score the vocabulary for each state: (..., D) to (..., V), section 3.4."""

@@ -24,7 +24,7 @@ class Learner:
     """The network with all that a step needs beside it; `forward` is the network, compiled or not."""
 
     model: Transformer
-    forward: Callable[[Tensor, Tensor], Tensor]
+    forward: Callable[..., Tensor]
     optimizer: torch.optim.Optimizer
     device: torch.device
     precision: Precision

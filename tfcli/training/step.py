@@ -10,10 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from tfcli.corpus.batches import Batch, fixed_batches
+from tfcli.model.layout import Packing
 from tfcli.model.precision import autocast
+from tfcli.text.tokenizer import Tokenizer
 from tfcli.training.loss import smoothed_cross_entropy
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from tfcli.corpus.shards import ParallelIds
     from tfcli.training.learner import Learner
 
@@ -32,19 +36,21 @@ class StepResult:
 
 def batch_loss(learner: Learner, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
     """Return the smoothed loss and the plain negative log-likelihood of a batch, both summed over its tokens."""
-    gold = torch.from_numpy(batch.tgt_out).view(-1)
-    real = torch.from_numpy(
-        np.flatnonzero(batch.tgt_out)
-    )  # pad_id is 0: padding is never projected or scored
-    src = torch.from_numpy(batch.src).to(learner.device, non_blocking=True)
-    tgt_in = torch.from_numpy(batch.tgt_in).to(learner.device, non_blocking=True)
+    src, src_packing = _packed(learner, batch.src, batch.src)
+    tgt_in, tgt_packing = _packed(learner, batch.tgt_in, batch.tgt_out)
+    gold = torch.from_numpy(batch.tgt_out[batch.tgt_out != Tokenizer.pad_id]).to(learner.device)  # (N,)
     with autocast(learner.device, learner.precision):
-        states = learner.forward(src, tgt_in)  # (B, T, D)
+        states = learner.forward(src, tgt_in, src_packing, tgt_packing)  # (N, D)
     if learner.precision == "bf16":
         states = states.to(torch.bfloat16)
-    chosen = states.flatten(0, 1).index_select(0, real.to(learner.device))  # (N, D)
-    gold = gold[real].to(learner.device)
-    return smoothed_cross_entropy(chosen, learner.model.output.weight, gold, smoothing)
+    return smoothed_cross_entropy(states, learner.model.output.weight, gold, smoothing)
+
+
+def _packed(learner: Learner, ids: NDArray[np.int64], real: NDArray[np.int64]) -> tuple[Tensor, Packing]:
+    """Return the ids (N,) that stand where `real` (B, T) holds no padding, and how they lie."""
+    is_real = real != Tokenizer.pad_id
+    packing = Packing.of(is_real.sum(axis=1), learner.model.config.n_heads, learner.device)
+    return torch.from_numpy(ids[is_real]).to(learner.device, non_blocking=True), packing
 
 
 def train_step(learner: Learner, group: list[Batch], rate: float) -> StepResult:

@@ -1,0 +1,133 @@
+"""How the tokens of a batch lie in memory: in padded rows, or packed one after the other.
+
+    padded  (B, T, D)   decoding, where every hypothesis grows by one position at a time
+    packed  (N, D)      training: no product, norm or dropout is spent on padding; only attention, which works
+                        sentence by sentence, spreads its heads over padded rows and collects them again
+
+Either way attention sees its heads as (B, H, T, E). Letters for shapes stand in the legend of `transformer.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the tokens of packed sentences stand: `positions` (N,) in their sentences, and rows to move heads by.
+
+    `spread[m]` (m*B*H*T,) names for each head of each padded position the row of (N, m, H) it comes from; padding
+    takes the first token, which masks and `collect` leave out. `collect[m]` (N*m*H,) is the way back.
+    """
+
+    n_sentences: int
+    longest: int
+    positions: Tensor
+    is_real: Tensor  # (B, T), False where a padded row has no token
+    spread: dict[int, Tensor]
+    collect: dict[int, Tensor]
+
+    @classmethod
+    def of(cls, lengths: NDArray[np.integer[Any]], n_heads: int, device: torch.device) -> Packing:
+        """Plan the moves for sentences of `lengths` (B,), each at least 1."""
+        n_sentences, longest, n_tokens = len(lengths), int(lengths.max()), int(lengths.sum())
+        sentence = np.repeat(np.arange(n_sentences), lengths)  # (N,)
+        position = np.arange(n_tokens) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # (N,)
+        token = np.zeros((n_sentences, 1, longest), dtype=np.int64)
+        token[sentence, 0, position] = np.arange(n_tokens)
+        is_real = np.arange(longest) < lengths[:, None]
+        head = np.arange(n_heads)
+        spread, collect = {}, {}
+        for n_maps in (1, 2, 3):
+            part = np.arange(n_maps)
+            rows = (token * n_maps + part[:, None, None, None]) * n_heads + head[:, None]  # (m, B, H, T)
+            places = (part[:, None] * n_sentences + sentence[:, None, None]) * n_heads + head  # (N, m, H)
+            places = places * longest + position[:, None, None]
+            spread[n_maps] = torch.from_numpy(rows.ravel()).to(device)
+            collect[n_maps] = torch.from_numpy(places.ravel()).to(device)
+        return cls(
+            n_sentences,
+            longest,
+            torch.from_numpy(position).to(device),
+            torch.from_numpy(is_real).to(device),
+            spread,
+            collect,
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One side of a batch: what may be attended to, and how its tokens lie.
+
+    Shapes: mask broadcastable to (B, H, T, S); None where every position may be attended to.
+    """
+
+    mask: Tensor | None
+    start: int = 0  # position of the first token, where a cache holds those before it
+    packing: Packing | None = field(default=None)
+
+    def positions(self, n_positions: int) -> slice | Tensor:
+        """Return where in their sentences the tokens stand, to index a table of positions with."""
+        if self.packing is not None:
+            return self.packing.positions
+        return slice(self.start, self.start + n_positions)
+
+    def split_heads(self, projected: Tensor, n_maps: int, n_heads: int) -> tuple[Tensor, ...]:
+        """Divide the result of `n_maps` maps, (B, T, m*D) or packed (N, m*D), into heads: (B, H, T, E) each."""
+        if self.packing is None:
+            heads = projected.view(*projected.shape[:2], n_maps, n_heads, -1)
+            return heads.permute(2, 0, 3, 1, 4).unbind()
+        rows = projected.reshape(projected.shape[0] * n_maps * n_heads, -1)  # (N*m*H, E)
+        spread: Tensor = _Spread.apply(rows, self.packing.spread[n_maps], self.packing.collect[n_maps])  # type: ignore[no-untyped-call]
+        shape = (n_maps, self.packing.n_sentences, n_heads, self.packing.longest, -1)
+        return spread.view(shape).unbind()
+
+    def join_heads(self, attended: Tensor) -> Tensor:
+        """Put heads (B, H, T, E) side by side again: (B, T, D), or packed (N, D)."""
+        if self.packing is None:
+            return attended.transpose(1, 2).flatten(2)
+        rows = attended.flatten(0, 2)  # (B*H*T, E)
+        collected: Tensor = _Collect.apply(rows, self.packing.collect[1])  # type: ignore[no-untyped-call]
+        return collected.view(-1, attended.shape[1] * attended.shape[3])
+
+    def select(self, sentences: Tensor) -> Layout:
+        """Keep `sentences` (B',) of padded rows."""
+        return self if self.mask is None else replace(self, mask=self.mask.index_select(0, sentences))
+
+
+class _Spread(torch.autograd.Function):
+    """Rows to padded places; the way back reads each row at its one real place, where autograd would add up."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, spread: Tensor, collect: Tensor) -> Tensor:
+        ctx.save_for_backward(collect)
+        return rows.index_select(0, spread)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (collect,) = ctx.saved_tensors
+        return grads[0].index_select(0, collect), None, None
+
+
+class _Collect(torch.autograd.Function):
+    """Padded places to rows; the way back leaves padding at zero."""
+
+    @staticmethod
+    def forward(ctx: Any, places: Tensor, collect: Tensor) -> Tensor:
+        ctx.save_for_backward(collect)
+        ctx.n_places = places.shape[0]
+        return places.index_select(0, collect)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (collect,) = ctx.saved_tensors
+        places = grads[0].new_zeros(ctx.n_places, grads[0].shape[1])
+        return places.index_copy_(0, collect, grads[0]), None
