@@ -86,7 +86,7 @@ def make_run(tmp_path, *, validate=None, stop_asked=lambda: False, name="run", *
     run_dir.mkdir(exist_ok=True)
     return Run(
         recipe=recipe, run_dir=run_dir, config=config, prepared=prepared, device=torch.device("cpu"), precision="fp32",
-        environment={}, validate=validate or (lambda model: 10.0), reporter=Listener(), stop_asked=stop_asked,
+        compiled=bool(recipe.training.compile), environment={}, validate=validate or (lambda model: 10.0), reporter=Listener(), stop_asked=stop_asked,
     )  # fmt: skip
 
 

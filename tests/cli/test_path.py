@@ -406,21 +406,26 @@ def test_separate_vocabularies_and_other_choices_work_from_end_to_end(tmp_path, 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None and shutil.which("clang++") is None, reason="no C++ compiler")
-def test_a_compiled_run_gives_the_losses_of_an_eager_one(tmp_path):
+def test_a_compiled_run_gives_the_losses_of_an_eager_one_and_resumes_to_the_last_bit(tmp_path):
     recipe = write_small_corpus(tmp_path)
-    losses = {}
-    for name in ("false", "true"):
-        run = tmp_path / name
-        changes = [
-            f"training.compile={name}",
-            "training.max_steps=4",
-            "training.log_every=1",
-            "training.precision=fp32",
-        ]
+
+    def train(name, steps, compiled):
+        changes = [f"training.compile={compiled}", f"training.max_steps={steps}", "training.log_every=1"]
+        changes += ["training.precision=fp32", "training.validate_every=100", "training.checkpoint_every=2"]
         options = [word for change in changes for word in ("--set", change)]
-        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
-        command = [sys.executable, "-m", "tfcli", "train", str(recipe), "--out", str(run), "-q", *options]
-        subprocess.run(command, check=True, env=environment)
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        environment.pop("TORCHINDUCTOR_CACHE_DIR", None)
+        run = tmp_path / name
+        command = [sys.executable, "-m", "tfcli", "train", str(recipe), "--out", str(run), *options]
+        said = subprocess.run(command, check=True, env=environment, capture_output=True, text=True).stderr
+        assert ("fp32, compiled" in said) == (compiled == "true")
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().split("\n")[:-1]]
-        losses[name] = [row["loss"] for row in rows if row["kind"] == "train"]
-    assert losses["true"] == pytest.approx(losses["false"], rel=1e-4)
+        weights = run / "checkpoints" / f"step-{steps:08d}" / "model.safetensors"
+        return [row["loss"] for row in rows if row["kind"] == "train"], weights.read_bytes()
+
+    eager, _ = train("eager", 4, "false")
+    losses, weights = train("through", 4, "true")
+    assert losses == pytest.approx(eager, rel=1e-4)
+    train("resumed", 2, "true")
+    assert train("resumed", 4, "true") == (losses, weights)
+    assert any((tmp_path / "cache" / "tfcli" / "torch-compile").iterdir())

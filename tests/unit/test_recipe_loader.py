@@ -69,7 +69,7 @@ def test_all_complaints_come_at_once_in_the_order_of_the_lines(tmp_path: Path) -
         "x.yaml:10: model.preset: expected one of 'tiny', 'small', 'vaswani-base', 'vaswani-big', got \"smll\", "
         "did you mean 'small'?",
         "x.yaml:11: model.n_head: unknown key, did you mean 'n_heads'?",
-        'x.yaml:13: training.compile: expected true or false, got "maybe"',
+        'x.yaml:13: training.compile: expected true or false or null, got "maybe"',
         "--set training.max_stepz=5: training.max_stepz: unknown key, did you mean 'max_steps'?",
         "--set seed.x=1: seed is a single value, it has no keys",
     ]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args
 
 import typer
@@ -174,6 +175,15 @@ def share_the_cores() -> None:
     training several times slower; this bound costs nothing when the machine is quiet.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+
+
+def keep_compiled_code_at_home() -> None:
+    """Let torch.compile cache its code in the user's cache folder; to be called before torch is first imported.
+
+    Its own default is a folder below the shared /tmp, whose name others can guess.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "tfcli" / "torch-compile"))
 
 
 def say_or_warn(message: str) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from tfcli.commands.console import (
     Verbosity,
+    keep_compiled_code_at_home,
     print_json,
     print_text,
     say,
@@ -106,6 +107,7 @@ def train(
     if fresh:
         _refuse_strange_folder(run_dir)
     share_the_cores()
+    keep_compiled_code_at_home()
     from tfcli.corpus.prepare import prepare
     from tfcli.model.precision import pick_device
 
@@ -211,6 +213,7 @@ def _make_run(
     from tfcli.model.config import ModelConfig
     from tfcli.model.precision import pick_device, pick_precision
     from tfcli.text.pairs import read_pairs
+    from tfcli.training.compiled import pick_compile
     from tfcli.training.provenance import environment
     from tfcli.training.run import Run
 
@@ -218,7 +221,9 @@ def _make_run(
     precision = pick_precision(recipe.training.precision, device)
     tokenizer = prepared.tokenizer
     config = ModelConfig.from_recipe(recipe.model, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)
-    say(f"{run_dir}: {len(prepared.train):,} pairs, training on {device} in {precision}")
+    compiled = pick_compile(recipe.training, device, precision)
+    how = f"{precision}, compiled" if compiled else precision
+    say(f"{run_dir}: {len(prepared.train):,} pairs, training on {device} in {how}")
     pairs = list(read_pairs(prepared.valid_files))
     return Run(
         recipe=recipe,
@@ -227,6 +232,7 @@ def _make_run(
         prepared=prepared,
         device=device,
         precision=precision,
+        compiled=compiled,
         environment=environment(sys.argv, cpu_name(), device, precision, prepared.digests),
         validate=_validator(
             recipe, prepared, [src for src, _ in pairs], [tgt for _, tgt in pairs], precision

@@ -231,9 +231,9 @@ class TrainingSection(Section):
     """Largest norm of the whole gradient; null: not clipped."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the matrix products; auto takes bf16 where the hardware has it, else fp32."""
-    compile: bool = False
-    """torch.compile the network: faster steps on some machines after a start of half a minute or more; needs a C++
-    compiler on CPUs. A resumed run then repeats to rounding, not bit for bit."""
+    compile: bool | None = None
+    """torch.compile the network, which starts half a minute or more later and needs a C++ compiler on CPUs; null: on
+    CPUs with bf16 products, for runs that are long enough to gain by it."""
     validate_every: PositiveInt = 500
     """Steps between validations (loss, and BLEU of real translations)."""
     checkpoint_every: PositiveInt = 500

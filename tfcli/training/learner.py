@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tfcli.model.transformer import Transformer
+from tfcli.training.compiled import CompiledForward
 from tfcli.training.optimizer import make_optimizer
 
 if TYPE_CHECKING:
@@ -38,9 +39,12 @@ def make_learner(run: Run) -> Learner:
     model = Transformer(run.config).to(run.device)
     model.train()
     training = run.recipe.training
+    forward: Callable[..., Tensor] = model
+    if run.compiled:
+        forward = CompiledForward(model, run.device, run.precision, training.batch_tokens)
     return Learner(
         model=model,
-        forward=torch.compile(model, dynamic=True) if training.compile else model,
+        forward=forward,
         optimizer=make_optimizer(model, training),
         device=run.device,
         precision=run.precision,

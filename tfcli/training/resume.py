@@ -74,7 +74,11 @@ def is_finished(run: Run, state: TrainingState) -> bool:
 def run_settings(run: Run) -> dict[str, Any]:
     """Return what decides the course of the run: the recipe's keys, and the text itself by its checksums."""
     content = sorted(run.prepared.digests.values())
-    return settings_of(run.recipe) | {"data.content": content, "training.precision": run.precision}
+    return settings_of(run.recipe) | {
+        "data.content": content,
+        "training.precision": run.precision,
+        "training.compile": run.compiled,
+    }
 
 
 def _read_end(run: Run) -> dict[str, Any] | None:

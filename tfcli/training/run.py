@@ -46,6 +46,7 @@ class Run:
     prepared: Prepared
     device: torch.device
     precision: Precision
+    compiled: bool
     environment: dict[str, Any]  # for environment.json
     validate: Callable[[Transformer], float]  # BLEU of real translations of the validation set
     reporter: Reporter

@@ -83,7 +83,7 @@ def corpus_nll(learner: Learner, ds: ParallelIds, batch_tokens: int) -> float:
     was_training = learner.model.training
     learner.model.eval()
     total, tokens = 0.0, 0
-    # not the compiled network: each of its modes would be compiled anew for a few batches
+    # not the compiled network, which was compiled with dropout and gradients
     plain = replace(learner, forward=learner.model)
     with torch.no_grad():
         for batch in fixed_batches(ds, batch_tokens):

@@ -1,0 +1,108 @@
+"""torch.compile, decided from the recipe, and used so that a resumed run repeats bit for bit.
+
+Left to itself, torch.compile makes new kernels whenever a batch does not fit the ones it has, so that which kernel a
+batch meets depends on the batches since the program was started. Here kernels are made once, with sizes left open, on
+a batch that is the same for every start of a run; a later batch that does not fit them (one without any padding, say)
+runs uncompiled. Which way a batch goes is then a function of its shape.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from tfcli.errors import RecipeError
+from tfcli.model.layout import Packing
+from tfcli.model.precision import autocast
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tfcli.model.precision import Precision
+    from tfcli.model.transformer import Transformer
+    from tfcli.recipe.schema import TrainingSection
+
+COMPILERS = ("g++", "clang++", "c++", "cl")
+# With bf16 products on a CPU, compiling doubled the rate of a small network and cost half a minute, a hundred steps of
+# 4,096 pieces; in fp32 it made 0.85 of the rate (benchmarks/RESULTS.md). It has not been measured on GPUs yet.
+PIECES_WORTH_COMPILING = 2_000_000
+
+
+def pick_compile(settings: TrainingSection, device: torch.device, precision: Precision) -> bool:
+    """Return whether the network is compiled; null in the recipe: where that is known to end the run sooner.
+
+    Raises: RecipeError when the recipe wants it and there is no compiler.
+    """
+    compiler = device.type != "cpu" or _has_compiler()
+    if settings.compile is None:
+        pieces = settings.max_steps * settings.accumulation_steps * settings.batch_tokens
+        pays = device.type == "cpu" and precision == "bf16" and pieces >= PIECES_WORTH_COMPILING
+        return pays and compiler
+    if settings.compile and not compiler:
+        raise RecipeError(
+            "training.compile: true needs a C++ compiler, and none of g++, clang++ or c++ is on the path",
+            "install one, name it in the variable CXX, or leave training.compile out",
+        )
+    return settings.compile
+
+
+def _has_compiler() -> bool:
+    named = os.environ.get("CXX")
+    return any(shutil.which(name) for name in ((named,) if named else COMPILERS))
+
+
+class CompiledForward:
+    """A network's `forward` on packed sentences, compiled on the first call."""
+
+    def __init__(
+        self, model: Transformer, device: torch.device, precision: Precision, batch_tokens: int
+    ) -> None:
+        self._model = model
+        self._compiled = torch.compile(model, dynamic=True)
+        self._example = (device, precision, batch_tokens)
+        self._is_compiled = False
+
+    def __call__(self, *inputs: Any) -> Tensor:
+        """Return what the network returns."""
+        if not self._is_compiled:
+            self._compile()
+            self._is_compiled = True
+        with torch.compiler.set_stance("eager_on_recompile"):
+            states: Tensor = self._compiled(*inputs)
+        return states
+
+    def _compile(self) -> None:
+        """Run the example forwards and backwards; gradients and random numbers are left as they were."""
+        device, precision, batch_tokens = self._example
+        kept = [parameter.grad for parameter in self._model.parameters()]
+        devices = [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(devices), torch.enable_grad():
+            with autocast(device, precision):
+                states = self._compiled(*example_batch(batch_tokens, self._model.config.n_heads, device))
+            states.float().sum().backward()
+        for parameter, grad in zip(self._model.parameters(), kept, strict=True):
+            parameter.grad = grad
+
+
+def example_batch(
+    batch_tokens: int, n_heads: int, device: torch.device
+) -> tuple[Tensor, Tensor, Packing, Packing]:
+    """Return a batch of about `batch_tokens` padded pieces whose sizes all differ, as those of real ones do.
+
+    Shapes: source ids (N,), target ids (N',), and how they lie.
+    """
+    longest = max(7, min(24, batch_tokens // 8))
+    n_sentences = batch_tokens // longest
+    if n_sentences in (longest - 1, longest):
+        n_sentences -= 2
+    sides = []
+    for most in (longest - 1, longest):
+        lengths = most - np.arange(n_sentences) % (most // 2)
+        ids = torch.full((int(lengths.sum()),), 3, device=device)  # any piece will do: the end mark
+        sides.append((ids, Packing.of(lengths, n_heads, device)))
+    (src, src_packing), (tgt_in, tgt_packing) = sides
+    return src, tgt_in, src_packing, tgt_packing
