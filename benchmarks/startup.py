@@ -1,8 +1,9 @@
 """How long tfcli takes to answer: `--help`, a verb's help, and a recipe with a mistake.
 
-    python benchmarks/startup.py [--rounds 15]
+    python benchmarks/startup.py [--rounds 15] [--rest 0.5]
 
-Prints median and fastest wall time of each, and of an empty Python program, in turn.
+Prints median and fastest wall time of each, and of an empty Python program, in turn. Before each there is some rest:
+a command is typed on an idle machine, not right behind another one.
 """
 
 import argparse
@@ -20,7 +21,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--rest", type=float, default=0.5, metavar="SECONDS")
+    options = parser.parse_args()
     tfcli = str(Path(sys.executable).with_name("tfcli"))
     with tempfile.TemporaryDirectory() as folder:
         recipe = Path(folder) / "mistaken.yaml"
@@ -32,8 +34,9 @@ def main() -> None:
             "a recipe error": ([tfcli, "train", str(recipe)], 2),
         }
         seconds: dict[str, list[float]] = {name: [] for name in commands}
-        for _ in range(rounds):
+        for _ in range(options.rounds):
             for name, (command, expected) in commands.items():
+                time.sleep(options.rest)
                 start = time.perf_counter()
                 code = subprocess.run(command, capture_output=True, check=False).returncode
                 seconds[name].append(time.perf_counter() - start)
