@@ -1,7 +1,6 @@
 """The shell around the verbs: start-up cost, help, exit codes, and what goes to which stream."""
 
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from tests.pseudo_terminal import on_terminal
 from tfcli import __version__, app
 from tfcli.commands import console
 from tfcli.errors import CheckpointError, DataError, RecipeError, TfcliError, TrainingError
@@ -298,7 +298,7 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away() -> None:
         "    console.say('between')\n"
         "    time.sleep(0.2)\n"
     )
-    drawn = on_terminal([sys.executable, "-c", program], TERM="xterm")
+    drawn, _ = on_terminal([sys.executable, "-c", program], columns=120)
     assert "\x1b[" in drawn
     assert re.search(r"rest.*50/100.*lines/s.*0:0", drawn)
     assert "between\r\n" in drawn
@@ -306,40 +306,14 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away() -> None:
 
 def test_errors_have_colour_on_a_terminal_unless_no_color_is_set() -> None:
     command = [sys.executable, "-m", "tfcli", "info", "no/where"]
-    assert "\x1b[1;31merror:" in on_terminal(command, TERM="xterm")
-    assert "\x1b[1;31m" not in on_terminal(command, TERM="xterm", NO_COLOR="1")
-    assert "31m" not in on_terminal(command, TERM="xterm", NO_COLOR="1")
+    assert "\x1b[1;31merror:" in on_terminal(command, code=4)[0]
+    assert "31m" not in on_terminal(command, code=4, NO_COLOR="1")[0]
 
 
 def test_a_place_in_a_file_is_not_broken_on_a_narrow_terminal(tmp_path: Path) -> None:
     path = tmp_path / "nowhere"
-    assert f"error: {path}: no such folder\r\n" in on_terminal(
-        [sys.executable, "-m", "tfcli", "info", str(path)], TERM="dumb", COLUMNS="20"
-    )
-
-
-def on_terminal(command: list[str], **environment: str) -> str:
-    """Run a command whose streams are a terminal and return what it draws."""
-    leader, follower = pty.openpty()
-    hidden = ("NO_COLOR", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "COLUMNS")
-    kept = {name: value for name, value in os.environ.items() if name not in hidden}
-    running = subprocess.Popen(
-        command,
-        stdin=follower,
-        stdout=follower,
-        stderr=follower,
-        env={**kept, "COLUMNS": "120", **environment},
-    )
-    os.close(follower)
-    drawn = b""
-    try:
-        while chunk := os.read(leader, 65536):
-            drawn += chunk
-    except OSError:
-        pass  # Linux says EIO when the other end is closed
-    os.close(leader)
-    assert running.wait() in (0, 2, 4)
-    return drawn.decode()
+    sent, _ = on_terminal([sys.executable, "-m", "tfcli", "info", path], columns=20, code=4, TERM="dumb")
+    assert f"error: {path}: no such folder\r\n" in sent
 
 
 def test_a_table_is_for_readers_and_for_pipes(capsys: pytest.CaptureFixture[str]) -> None:

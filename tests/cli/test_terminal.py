@@ -1,25 +1,20 @@
 """What the verbs print where: on a terminal, through pipes, as JSON, and when a shell asks for completions."""
 
-import fcntl
 import json
 import os
-import pty
 import re
 import shutil
-import struct
 import subprocess
 import sys
-import termios
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import write_small_corpus
+from tests.pseudo_terminal import PLAIN, on_terminal
 from tfcli.app import main
 
 TFCLI = [sys.executable, "-m", "tfcli"]
-LOOKS = ("NO_COLOR", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "COLUMNS", "LINES", "TTY_COMPATIBLE")
-PLAIN = {name: value for name, value in os.environ.items() if name not in LOOKS}
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 COLOUR = re.compile(r"\x1b\[(?:[0-9;]*;)?(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[0-9;]*m")
 SEQUENCE = re.compile(r"\x1b\[(\??[0-9;]*)([A-Za-z])")
@@ -70,36 +65,6 @@ class Screen:
             line = self.lines[self.row].ljust(self.column)
             self.lines[self.row] = line[: self.column] + character + line[self.column + 1 :]
             self.column += 1
-
-
-def on_terminal(command, columns=100, stdin=subprocess.DEVNULL, stdout=None, **environment):
-    """Run a command with a terminal for stderr, and for stdout unless it goes elsewhere.
-
-    Return what the terminal was sent, and what went elsewhere.
-    """
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    process = subprocess.Popen(
-        list(map(str, command)),
-        stdin=stdin,
-        stdout=follower if stdout is None else stdout,
-        stderr=follower,
-        env={**PLAIN, "TERM": "xterm-256color", **environment},
-    )
-    os.close(follower)
-    sent = b""
-    try:
-        while chunk := os.read(leader, 65536):
-            sent += chunk
-    except OSError:
-        pass  # Linux says EIO when the other end is closed
-    os.close(leader)
-    elsewhere = b""
-    if process.stdout is not None:
-        with process.stdout as stream:
-            elsewhere = stream.read()
-    assert process.wait() == 0, sent
-    return sent.decode(), elsewhere.decode()
 
 
 def training(recipe, run, **settings):
