@@ -261,7 +261,7 @@ def test_progress_in_a_log_is_plain_lines_now_and_then(
 ) -> None:
     now = 0.0
     monkeypatch.setattr(console.time, "monotonic", lambda: now)
-    with console.progress("translating", unit="lines") as bar:
+    with console.progress("translating", unit="line") as bar:
         for _ in range(15):
             now += 1.0
             bar.advance(100)
@@ -291,7 +291,7 @@ def test_progress_on_a_terminal_is_a_bar_that_goes_away() -> None:
     program = (
         "from tfcli.commands import console\n"
         "import time\n"
-        "with console.progress('work', 100, 'lines') as bar:\n"
+        "with console.progress('work', 100, 'line') as bar:\n"
         "    for _ in range(10):\n"
         "        bar.advance(5); time.sleep(0.05)\n"
         "    bar.update(description='rest')\n"

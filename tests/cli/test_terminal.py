@@ -124,7 +124,7 @@ def test_a_live_line_fits_every_terminal_and_always_has_the_count(columns):
     program = (
         "import time\n"
         "from tfcli.commands import console\n"
-        "with console.progress('loss 5.31 ppl 181.2 lr 1e-03 12,345 tok/s', 20000, 'steps') as bar:\n"
+        "with console.progress('loss 5.31 ppl 181.2 lr 1e-03 12,345 tok/s', 20000, 'step') as bar:\n"
         "    for _ in range(8):\n"
         "        bar.advance(50); time.sleep(0.06)\n"
         "    console.say('a remark')\n"

@@ -102,7 +102,7 @@ def test_a_split_that_was_not_finished_is_made_anew(tmp_path):
 
 
 def test_more_than_half_of_the_text_is_refused_with_both_numbers(tmp_path):
-    with pytest.raises(DataError, match="201 pairs are to be held out, but the training text has 400 in all"):
+    with pytest.raises(DataError, match="201 pairs to be held out, but the training text has 400 in all"):
         prepared(tmp_path, PAIRS, {"pairs": 201})
 
 

@@ -132,7 +132,7 @@ def test_every_kind_of_complaint_says_what_was_expected_and_what_came(
         ("seed=[", "the value cannot be read: not YAML"),
         ("model={a: 1, a: 2}", "model.a: given twice, first on line 1"),
         ("data.train.src=x", "data.train is a list: write data.train[0].src"),
-        ("data.train[3].src=x", "data.train[3]: the list has 1 entries, counted from 0"),
+        ("data.train[3].src=x", "data.train[3]: the list has 1 entry, counted from 0"),
         ("model[0]=x", "model is not a list, [0] has no meaning here"),
         ("name.x=1", "name is a single value, it has no keys"),
     ],

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args
 import typer
 from typer.models import OptionInfo
 
+from tfcli.wording import counted
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Task
@@ -259,7 +261,7 @@ def progress(
 ) -> Iterator[Progress]:
     """Show how far something has come while the block runs: a bar where one can be drawn, else a line now and then.
 
-    `total` None: not known. `unit` is what is counted, as in "lines"; the rate is in units a second.
+    `total` None: not known. `unit` is one of what is counted, as in "line"; the rate is in units a second.
     `streams`: results go to stdout meanwhile; on a terminal they show by themselves how far it is.
     """
     if _Settings.verbosity < Verbosity.NORMAL or (streams and sys.stdout.isatty()):
@@ -301,11 +303,10 @@ class _Lines:
 
     def _state(self, elapsed_seconds: float) -> str:
         rate = self.done / elapsed_seconds if elapsed_seconds > 0 else 0.0
-        unit = f" {self.unit}" if self.unit else ""
-        count = f"{self.done:,.0f}{unit}"
+        count = _count(self.done, self.unit)
         left = ""
         if self.total:
-            count = f"{self.done:,.0f} of {self.total:,.0f}{unit} ({self.done / self.total:.0%})"
+            count = f"{self.done:,.0f} of {_count(self.total, self.unit)} ({self.done / self.total:.0%})"
             left = f", {_clock((self.total - self.done) / rate)} left" if rate > 0 else ""
         return f"{self.description}: {count}, {_rate(rate, self.unit)}{left}"
 
@@ -366,9 +367,13 @@ def _bar_line(task: "Task", unit: str, width: int) -> "Table":
     return line
 
 
+def _count(number: float, unit: str) -> str:
+    return counted(round(number), unit) if unit else f"{number:,.0f}"
+
+
 def _rate(per_second: float, unit: str) -> str:
     number = f"{per_second:,.0f}" if per_second >= 10 else f"{per_second:.2g}"
-    return f"{number} {unit}/s" if unit else f"{number}/s"
+    return f"{number} {unit}s/s" if unit else f"{number}/s"
 
 
 def _clock(seconds: float) -> str:

@@ -182,7 +182,7 @@ def _score(
     from tfcli.scoring.metrics import METRICS, Score, score, tokenization_warning
 
     scores: dict[str, Score] = {}
-    with progress(f"scoring {name}", total=len(METRICS), unit="metrics") as bar:
+    with progress(f"scoring {name}", total=len(METRICS), unit="metric") as bar:
         for metric in METRICS:  # TER takes seconds for a thousand lines
             scores |= score(hypotheses, references, settings, (metric,))
             bar.advance()
@@ -258,7 +258,7 @@ def evaluate_run(
     model, decoding = _provenance(run, translator)
     results = []
     for held_out in sets:
-        with progress(f"translating {held_out.name}", total=len(held_out.src), unit="lines") as bar:
+        with progress(f"translating {held_out.name}", total=len(held_out.src), unit="line") as bar:
             hypotheses = [found.text for found in translator.translate(held_out.src, bar.advance)]
         if kept is not None:
             write_translations(kept.translations / f"{held_out.name}.hyp", hypotheses)

@@ -33,6 +33,7 @@ from tfcli.commands.options import (
 from tfcli.commands.recipes import TextFiles, open_recipe, open_text
 from tfcli.commands.train_display import ConsoleReporter, duration
 from tfcli.errors import RecipeError
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -223,7 +224,7 @@ def _make_run(
     config = ModelConfig.from_recipe(recipe.model, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)
     compiled = pick_compile(recipe.training, device, precision)
     how = f"{precision}, compiled" if compiled else precision
-    say(f"{run_dir}: {len(prepared.train):,} pairs, training on {device} in {how}")
+    say(f"{run_dir}: {counted(len(prepared.train), 'pair')}, training on {device} in {how}")
     pairs = list(read_pairs(prepared.valid_files))
     return Run(
         recipe=recipe,
@@ -282,13 +283,15 @@ def _show_rehearsal(run: "Run", *, as_json: bool) -> None:
         )
         return
     print_text(f"parameters: {found.parameters:,}")
-    print_text(f"worst batch: {n_pairs} pairs, {s} source and {t} target pieces each")
+    print_text(f"worst batch: {counted(n_pairs, 'pair')}, {s} source and {counted(t, 'target piece')} each")
     print_text(f"peak memory: {found.peak_memory_bytes / 2**20:,.0f} MiB")
     print_text(
         f"speed: {found.seconds_per_step:.2f} s a step, {found.target_tokens_per_second:,.0f} target tokens/s"
     )
     steps = run.recipe.training.max_steps
-    print_text(f"expected: {duration(found.expected_seconds)} for {steps:,} steps, validations not counted")
+    print_text(
+        f"expected: {duration(found.expected_seconds)} for {counted(steps, 'step')}, validations not counted"
+    )
 
 
 def _show_outcome(run: "Run", outcome: "Outcome", *, as_json: bool) -> None:

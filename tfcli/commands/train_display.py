@@ -81,7 +81,7 @@ class ConsoleReporter:
 
     def _show_bar(self, state: "TrainingState", result: "StepResult") -> None:
         if self._bar is None:
-            manager = progress("training", self._max_steps, "steps")
+            manager = progress("training", self._max_steps, "step")
             self._bar = manager.__enter__()
             self._close_bar = functools.partial(manager.__exit__, None, None, None)
             self._bar.advance(state.step - 1)

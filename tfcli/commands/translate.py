@@ -18,6 +18,7 @@ from tfcli.commands.options import (
     refuse_unknown_precision,
 )
 from tfcli.errors import DataError, RecipeError
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,17 +167,18 @@ def _translate_one(
     settings = StreamSettings(WINDOW_LINES, form.value, n_best, name)
     # a pipe can be read only once: its lines are not counted beforehand
     total = count_lines(source) if source is not None and source.is_file() else None
-    shown = progress(name, total, "lines", streams=target is None)
+    shown = progress(name, total, "line", streams=target is None)
     with _reading(source) as lines, _writing(target) as sink, shown as bar:
         counts = translate_stream(translator, lines, sink, settings, bar.advance)
-        if counts.lines != counts.written or (total is not None and counts.lines != total):
+        expected = counts.lines if total is None else total
+        if not counts.lines == counts.written == expected:
             raise DataError(
-                f"{name}: {counts.lines} lines read, {counts.written} written, {total} expected",
+                f"{name}: {counted(counts.lines, 'line')} read, {counts.written:,} written, {expected:,} expected",
                 "was the file changed meanwhile? no output was kept",
             )
     _report(name, counts)
     if target is not None:
-        say(f"{target}: {_lines(counts.lines)}")
+        say(f"{target}: {counted(counts.lines, 'line')}")
 
 
 @contextmanager
@@ -238,11 +240,9 @@ def _report(name: str, counts: "StreamCounts") -> None:
     if counts.invalid:
         more = ", ..." if counts.invalid > len(counts.first_invalid) else ""
         shown = ", ".join(map(str, counts.first_invalid)) + more
-        warn(f"{name}: bytes that are no UTF-8 were replaced in {_lines(counts.invalid)}: {shown}")
+        warn(f"{name}: bytes that are no UTF-8 were replaced in {counted(counts.invalid, 'line')}: {shown}")
     if counts.split:
         verb = "was" if counts.split == 1 else "were"
-        say(f"{name}: {_lines(counts.split)} {verb} too long for the model and {verb} translated in parts")
-
-
-def _lines(count: int) -> str:
-    return f"{count:,} line{'' if count == 1 else 's'}"
+        say(
+            f"{name}: {counted(counts.split, 'line')} {verb} too long for the model and {verb} translated in parts"
+        )

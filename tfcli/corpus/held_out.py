@@ -18,6 +18,7 @@ from tfcli.errors import DataError
 from tfcli.text.cleaning import HoldOut
 from tfcli.text.files import CorpusFiles
 from tfcli.text.pairs import read_pairs
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,8 +68,8 @@ def hold_out(
         )  # until the files are whole, nothing vouches for them
         record = {"made_from": made_from, **_split(recipe, corpora, files)}
         write_record(folder / "held-out.json", record)
-        n_pairs = int(record["count"])
-        report(f"held out for validation: {n_pairs:,} pair{'s' * (n_pairs != 1)} of the training text")
+        n_pairs = counted(int(record["count"]), "pair")
+        report(f"held out for validation: {n_pairs} of the training text")
     return HeldOut(files, int(record["count"]), HoldOut(int(record["threshold"])))
 
 
@@ -116,7 +117,7 @@ def _smallest(
                 chosen.discard(-heapq.heapreplace(heap, (-number, pair))[0])
     if len(heap) < n_pairs or 2 * n_pairs > total:
         raise DataError(
-            f"data.valid: {n_pairs:,} pairs are to be held out, but the training text has {total:,} in all"
+            f"data.valid: {counted(n_pairs, 'pair')} to be held out, but the training text has {total:,} in all"
             + (
                 f", {len(heap):,} of them usable and with sources of their own" if len(heap) < n_pairs else ""
             ),

@@ -28,6 +28,7 @@ from tfcli.errors import CheckpointError, DataError
 from tfcli.text.cleaning import DUPLICATE, KEYS, CleaningRules, PairMemory
 from tfcli.text.pairs import count_pairs, read_pairs
 from tfcli.text.tokenizer import Tokenizer, train_tokenizer
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -306,7 +307,7 @@ def _write(
                 blocks[block.corpus].append(block.evenness)
             done += block.lines
             if time.monotonic() - last_said > _PROGRESS_SECONDS:
-                report(f"encoding {job.folder.name}: {done:,} of {lines:,} pairs")
+                report(f"encoding {job.folder.name}: {done:,} of {counted(lines, 'pair')}")
                 last_said = time.monotonic()
     return tallies, blocks
 
@@ -331,8 +332,9 @@ def _refuse_empty(job: _Job, stats: Sequence[CorpusStats]) -> None:
         raise DataError(f"data.{job.folder.name}: no lines in {_paths(job.corpora)}", "check the files")
     reasons = ", ".join(f"{row.name} {reason} {n:,}" for row in stats for reason, n in row.dropped.items())
     keys = list(dict.fromkeys(KEYS[reason] for row in stats for reason in row.dropped if reason in KEYS))
+    all_pairs = "the only pair was" if lines == 1 else f"all {lines:,} pairs were"
     raise DataError(
-        f"data.{job.folder.name}: all {lines:,} pairs were dropped ({reasons})",
+        f"data.{job.folder.name}: {all_pairs} dropped ({reasons})",
         "check the files" + (f", or change {' and '.join(keys)}" if keys else ""),
     )
 
@@ -352,9 +354,8 @@ def _warnings(
             found.append(swapped_sides(reference, files, row.name))
         if row.kept < row.lines / 2:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in row.dropped.items())
-            found.append(
-                f"{row.name}: {row.lines - row.kept:,} of {row.lines:,} pairs were dropped ({reasons})"
-            )
+            dropped = f"{row.lines - row.kept:,} of {counted(row.lines, 'pair')}"
+            found.append(f"{row.name}: {dropped} {'was' if row.lines == 1 else 'were'} dropped ({reasons})")
         for side, counts in (("source", row.src), ("target", row.tgt)):
             if counts.unknown_rate > 0.01:
                 found.append(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import numpy as np
 
 from tfcli.errors import CheckpointError
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,7 +215,7 @@ def _open_column(folder: Path, side: str, pairs: int, meta: dict[str, Any]) -> I
 def _map(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
     expected, actual = count * dtype.itemsize, path.stat().st_size
     if actual != expected:
-        raise ValueError(f"{path.name} has {actual} bytes, expected {expected}")
+        raise ValueError(f"{path.name} has {counted(actual, 'byte')}, expected {expected:,}")
     if count == 0:
         return np.zeros(0, dtype=dtype)  # an empty file cannot be mapped
     # A plain array over the map: slicing np.memmap itself costs several times as much.

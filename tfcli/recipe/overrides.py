@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from tfcli.recipe.yaml12 import Loc, YamlSyntaxError, read_yaml
+from tfcli.wording import counted
 
 STEP = re.compile(
     r"""(?:^|\.)(?P<name>[^.\[\]=]+) | \[(?P<index>[0-9]{1,9})\] | \["(?P<quoted>[^"]+)"\]""", re.VERBOSE
@@ -91,7 +92,8 @@ def _fitting(container: Any, step: str | int, placed: Loc, loc: Loc) -> str | in
             better = format_path((*placed, 0, *loc[len(placed) :]))
             raise OverrideError(f"{where} is a list: write {better}")
         if int(step) > len(container):
-            raise OverrideError(f"{where}[{step}]: the list has {len(container)} entries, counted from 0")
+            entries = counted(len(container), "entry", "entries")
+            raise OverrideError(f"{where}[{step}]: the list has {entries}, counted from 0")
         return int(step)
     if not isinstance(container, dict):
         raise OverrideError(f"{where} is a single value, it has no keys")

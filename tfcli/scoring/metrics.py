@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfcli.errors import DataError, RecipeError
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +102,7 @@ def check_counts(
 
 def _lines(name: str, lines: Sequence[str]) -> str:
     verb = "have" if name.endswith("hypotheses") else "has"
-    return f"{name} {verb} {len(lines)} line{'' if len(lines) == 1 else 's'}"
+    return f"{name} {verb} {counted(len(lines), 'line')}"
 
 
 def require_tokenizer(settings: ScoringSection) -> None:

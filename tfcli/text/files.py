@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from tfcli import __version__
 from tfcli.errors import DataError
 from tfcli.text.lines import UTF16_HINT, UTF16_MARKS, open_binary, reading
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -253,7 +254,7 @@ def _download(url: str, path: Path, report: Callable[[str], None]) -> None:
                 next_report_time = time.monotonic() + REPORT_SECONDS
     # http.client says nothing when a connection closes early, as long as it is read in pieces
     if total is not None and done != total:
-        raise _TruncatedError(f"the connection closed after {done:,} of {total:,} bytes")
+        raise _TruncatedError(f"the connection closed after {done:,} of {counted(total, 'byte')}")
 
 
 def _repack(raw: Path, packed: Path, suffix: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfcli.errors import DataError
 from tfcli.text.lines import count_lines, decode_strictly, read_lines, read_raw_lines
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ def _unequal(src: Path, tgt: Path, n_src: int, n_tgt: int) -> DataError:
         hint += f"; all lines seem to match up to the end of {shorter}, so it may be cut short"
     elif place is not None:
         hint += f"; lengths stop matching near line {place + 1}"
-    return DataError(f"{src} has {n_src} line{'' if n_src == 1 else 's'}, {tgt} has {n_tgt}", hint)
+    return DataError(f"{src} has {counted(n_src, 'line')}, {tgt} has {n_tgt:,}", hint)
 
 
 def _where_they_part(src: Path, tgt: Path, surplus: int) -> int | None:
