@@ -1,6 +1,5 @@
 """The verb `translate`: lines in, lines out; from standard input or files."""
 
-import os
 import sys
 from contextlib import contextmanager
 from enum import StrEnum
@@ -213,6 +212,8 @@ def _writing(target: Path | None) -> "Iterator[BinaryIO]":
 @contextmanager
 def _sink(target: Path | None) -> "Iterator[BinaryIO]":
     """Yield standard output, a device or a pipe, or a file that gets its name only when it is whole."""
+    from tfcli.text.whole_file import whole_file
+
     if target is None:
         yield sys.stdout.buffer
         return
@@ -225,15 +226,8 @@ def _sink(target: Path | None) -> "Iterator[BinaryIO]":
     place = target.resolve()  # a link stays one
     if not place.parent.exists():
         place.parent.mkdir(parents=True)
-    beside = place.with_name(f".{place.name}.part")
-    try:
-        with beside.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        beside.replace(place)
-    finally:
-        beside.unlink(missing_ok=True)
+    with whole_file(place) as stream:
+        yield stream
 
 
 def _report(name: str, counts: "StreamCounts") -> None:

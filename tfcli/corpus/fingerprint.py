@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcli.text.files import sha256_of_content
 from tfcli.text.lines import reading
+from tfcli.text.whole_file import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,12 +30,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Write a record in one stroke."""
-    beside = path.with_name(path.name + ".part")
-    try:
-        beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 class FileDigests:

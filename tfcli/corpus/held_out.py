@@ -18,6 +18,7 @@ from tfcli.errors import DataError
 from tfcli.text.cleaning import HoldOut
 from tfcli.text.files import CorpusFiles
 from tfcli.text.pairs import read_pairs
+from tfcli.text.whole_file import whole_file
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
@@ -81,13 +82,7 @@ def _split(recipe: Recipe, corpora: Sequence[CorpusFiles], files: CorpusFiles) -
     else:
         threshold = int((wanted.fraction or 0.0) * 2**64)
         chosen = _below(corpora, max_characters, threshold)
-    count = _write(chosen, files)
-    if not count:
-        raise DataError(
-            f"data.valid: a fraction of {wanted.fraction} of the training text holds out no pair",
-            "raise data.valid.fraction, or give validation files",
-        )
-    return {"threshold": threshold, "count": count}
+    return {"threshold": threshold, "count": _write(chosen, files, wanted.fraction)}
 
 
 def _usable(src: str, tgt: str, max_characters: int) -> bool:
@@ -138,21 +133,18 @@ def _below(corpora: Sequence[CorpusFiles], max_characters: int, threshold: int) 
                 yield pair
 
 
-def _write(pairs: Iterator[tuple[str, str]], files: CorpusFiles) -> int:
+def _write(pairs: Iterator[tuple[str, str]], files: CorpusFiles, fraction: float | None) -> int:
     if files.src is None or files.tgt is None:
         raise ValueError("held-out pairs go to two files")
     count = 0
-    beside = [path.with_name(path.name + ".part") for path in (files.src, files.tgt)]
-    try:
-        with beside[0].open("wb") as src_out, beside[1].open("wb") as tgt_out:
-            for src, tgt in pairs:
-                src_out.write(src.encode() + b"\n")
-                tgt_out.write(tgt.encode() + b"\n")
-                count += 1
-        if count:
-            for part, path in zip(beside, (files.src, files.tgt), strict=True):
-                part.replace(path)
-    finally:
-        for part in beside:
-            part.unlink(missing_ok=True)
+    with whole_file(files.src) as src_out, whole_file(files.tgt) as tgt_out:
+        for src, tgt in pairs:
+            src_out.write(src.encode() + b"\n")
+            tgt_out.write(tgt.encode() + b"\n")
+            count += 1
+        if not count:
+            raise DataError(
+                f"data.valid: a fraction of {fraction} of the training text holds out no pair",
+                "raise data.valid.fraction, or give validation files",
+            )
     return count

@@ -16,6 +16,7 @@ from tfcli.errors import DataError, RecipeError
 from tfcli.recipe.complaints import nearest
 from tfcli.text.files import locate
 from tfcli.text.pairs import read_pairs
+from tfcli.text.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -112,7 +113,7 @@ def write_translations(path: Path, translations: Sequence[str]) -> None:
     """Write one translation a line; the file gets its name when it is whole."""
     if any("\n" in line for line in translations):
         raise ValueError("a translation must be a single line")
-    _write_whole(path, "".join(line + "\n" for line in translations))
+    _write(path, "".join(line + "\n" for line in translations))
 
 
 def as_json(results: Sequence[SetScores]) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def write_scores(
         "decoding": decoding,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    _write_whole(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    _write(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def _read_scores(path: Path) -> dict[str, Any]:
@@ -155,15 +156,11 @@ def _read_scores(path: Path) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _write_whole(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.new")
+def _write(path: Path, text: str) -> None:
     try:
-        beside.write_text(text, encoding="utf-8", newline="\n")
-        beside.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise DataError(
             f"{path}: cannot be written: {error.strerror or error}",
             "check the path, its permissions and the space on the disk",
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)

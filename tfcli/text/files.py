@@ -13,7 +13,6 @@ import hashlib
 import http.client
 import lzma
 import os
-import secrets
 import shutil
 import time
 import urllib.error
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from tfcli import __version__
 from tfcli.errors import DataError
 from tfcli.text.lines import UTF16_HINT, UTF16_MARKS, open_binary, reading
+from tfcli.text.whole_file import beside
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _fetch(wanted: _Wanted, url: str, target: Path, report: Callable[[str], None
         raise DataError(f"{wanted.key}_url: expected an http or https address, got {url}", by_hand)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _beside(target) as raw, _beside(target) as packed:
+        with beside(target) as raw, beside(target) as packed:
             _download(url, raw, report)
             _repack(raw, packed, target.suffix)
             _verify(packed, f"what came from {url}", wanted, "look for another address")
@@ -227,16 +227,6 @@ _NETWORK_ERRORS = (
     ValueError,  # an address that urllib cannot make sense of
     _TruncatedError,
 )
-
-
-@contextmanager
-def _beside(target: Path) -> Iterator[Path]:
-    """Give a name in the folder of `target` for a file that is gone when the block ends, unless it was renamed."""
-    path = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _download(url: str, path: Path, report: Callable[[str], None]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import re
 import tempfile
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from tfcli.errors import CheckpointError, DataError, RecipeError
+from tfcli.text.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,7 +90,7 @@ class Tokenizer:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for name, model in models.items():
-                _write_in_one_stroke(folder / name, model)
+                write_whole(folder / name, model)
             for name in {SHARED_FILE, SRC_FILE, TGT_FILE} - models.keys():
                 (folder / name).unlink(missing_ok=True)
         except OSError as error:
@@ -317,15 +317,3 @@ def _encode(processor: Any, texts: Sequence[str]) -> list[list[int]]:
 def _one_line(text: str) -> str:
     # Of all pieces only the byte 0x0A, which byte fallback brings along and no line of text holds, breaks a line.
     return text.replace("\n", " ")
-
-
-def _write_in_one_stroke(path: Path, content: bytes) -> None:
-    beside = path.with_name(path.name + ".part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
