@@ -116,8 +116,8 @@ FOUND_AT_ONCE = {
     "UTF-16": (
         lambda data: (data / "train.en").write_bytes("a\n".encode("utf-16") * 400),
         [],
-        "data.train[0].src: data/train.en is no UTF-8",
-        "it is UTF-16: convert the file, as in `iconv -f UTF-16 -t UTF-8`",
+        "data.train[0].src: data/train.en is UTF-16, expected UTF-8",
+        "convert it: `iconv -f UTF-16 -t UTF-8 data/train.en > data/utf8-train.en`",
     ),
     "a folder": (
         make_folder,

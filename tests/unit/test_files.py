@@ -155,8 +155,8 @@ def test_what_is_no_file_or_holds_nothing_is_refused(tmp_path: Path) -> None:
         "pipe": "is a pipe or a device, and text is read more than once; expected a file",
         "empty": "is empty",
         "empty.gz": "is empty",
-        "little": "is no UTF-8",
-        "big": "is no UTF-8",
+        "little": "is UTF-16, expected UTF-8",
+        "big": "is UTF-16, expected UTF-8",
     }.items():
         with pytest.raises(DataError) as caught:
             fetch(tmp_path, tsv(name))

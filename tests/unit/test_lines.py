@@ -101,10 +101,13 @@ def test_text_that_is_no_utf8_is_refused_with_file_and_line(tmp_path, bad):
 
 
 def test_utf16_is_called_by_its_name(tmp_path):
-    (tmp_path / "text").write_bytes("Haus\n".encode("utf-16"))
-    with pytest.raises(DataError, match="text:1: not UTF-8: byte 0xff") as caught:
-        list(read_lines(tmp_path / "text"))
-    assert "iconv -f UTF-16" in caught.value.hint
+    for name, encoding in (("little", "utf-16-le"), ("big", "utf-16-be")):
+        path = tmp_path / name
+        path.write_bytes("\ufeffHaus\n".encode(encoding))
+        with pytest.raises(DataError) as caught:
+            list(read_lines(path))
+        assert caught.value.message == f"{path} is UTF-16, expected UTF-8"
+        assert f"`iconv -f UTF-16 -t UTF-8 {path} > " in caught.value.hint
 
 
 def test_a_line_decoded_leniently_says_whether_anything_was_replaced():

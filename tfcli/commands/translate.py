@@ -175,7 +175,7 @@ def _translate_one(
                 f"{name}: {counted(counts.lines, 'line')} read, {counts.written:,} written, {expected:,} expected",
                 "was the file changed meanwhile? no output was kept",
             )
-    _report(name, counts)
+    _report(name, source, counts)
     if target is not None:
         say(f"{target}: {counted(counts.lines, 'line')}")
 
@@ -230,7 +230,11 @@ def _sink(target: Path | None) -> "Iterator[BinaryIO]":
         yield stream
 
 
-def _report(name: str, counts: "StreamCounts") -> None:
+def _report(name: str, source: Path | None, counts: "StreamCounts") -> None:
+    from tfcli.text.lines import utf16_remedy
+
+    if counts.utf16:
+        warn(f"{name} is UTF-16, but was read as UTF-8; {utf16_remedy(source)}")
     if counts.invalid:
         more = ", ..." if counts.invalid > len(counts.first_invalid) else ""
         shown = ", ".join(map(str, counts.first_invalid)) + more

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from tfcli.text.lines import decode_line, reading
+from tfcli.text.lines import UTF16_MARKS, decode_line, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +30,7 @@ class StreamCounts:
     written: int = 0
     split: int = 0
     invalid: int = 0
+    utf16: bool = False  # what came begins as UTF-16 does
     first_invalid: list[int] = field(default_factory=list)  # at most SHOWN_LINES of them
 
 
@@ -65,6 +66,7 @@ def translate_stream(
             line, replaced = decode_line(raw.removesuffix(b"\n"))
             if replaced:
                 counts.invalid += 1
+                counts.utf16 |= counts.lines == 1 and raw.startswith(UTF16_MARKS)
                 if len(counts.first_invalid) < SHOWN_LINES:
                     counts.first_invalid.append(counts.lines)
             lines.append(line)

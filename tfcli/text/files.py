@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tfcli import __version__
 from tfcli.errors import DataError
-from tfcli.text.lines import UTF16_HINT, UTF16_MARKS, open_binary, reading
+from tfcli.text.lines import UTF16_MARKS, open_binary, reading, utf16_error
 from tfcli.text.whole_file import beside
 from tfcli.wording import counted
 
@@ -174,7 +174,7 @@ def _refuse_what_is_no_text(path: Path, called: str, name: str, remedy: str) -> 
     if not start:
         raise DataError(f"{name}: {called} is empty", f"{remedy}, or name another file")
     if start in UTF16_MARKS:  # its lines cannot even be counted
-        raise DataError(f"{name}: {called} is no UTF-8", UTF16_HINT)
+        raise utf16_error(f"{name}: {called}", path if called == str(path) else None)
 
 
 def _verify(path: Path, called: str, wanted: _Wanted, remedy: str) -> None:

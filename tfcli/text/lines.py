@@ -9,15 +9,16 @@ from __future__ import annotations
 import gzip
 import io
 import lzma
+import shlex
 import zlib
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tfcli.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
 
 def open_binary(path: Path) -> BinaryIO:
@@ -76,12 +77,27 @@ def read_raw_lines(path: Path) -> Iterator[bytes]:
 
 
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-UTF16_HINT = "it is UTF-16: convert the file, as in `iconv -f UTF-16 -t UTF-8`"
+_UNPACKERS = {".gz": ("gzip -dc", "gzip"), ".xz": ("xz -dc", "xz")}
 _UTF8_HINT = "convert the file to UTF-8, as in `iconv -f LATIN1 -t UTF-8`, or remove the line on both sides"
 
 
-def decode_strictly(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
-    """Decode lines of UTF-8; `name` stands for their origin in the error.
+def utf16_error(called: str, path: Path | None) -> DataError:
+    """Return the error about text that starts as UTF-16 does, with the line that converts the file at `path`."""
+    return DataError(f"{called} is UTF-16, expected UTF-8", utf16_remedy(path))
+
+
+def utf16_remedy(path: Path | None) -> str:
+    """Return what to do about UTF-16 in a file; `path` None: in what comes from elsewhere."""
+    convert = "iconv -f UTF-16 -t UTF-8"
+    if path is not None:
+        old, new = shlex.quote(str(path)), shlex.quote(str(path.with_name(f"utf8-{path.name}")))
+        unpack, pack = _UNPACKERS.get(path.suffix, ("", ""))
+        convert = f"{unpack} {old} | {convert} | {pack} > {new}" if unpack else f"{convert} {old} > {new}"
+    return f"convert it: `{convert}`"
+
+
+def decode_strictly(raw_lines: Iterable[bytes], origin: str | Path) -> Iterator[str]:
+    """Decode lines of UTF-8; `origin` is their file, or what to call them if they come from elsewhere.
 
     Raises: DataError with the number of the first line that is no UTF-8.
     """
@@ -89,9 +105,11 @@ def decode_strictly(raw_lines: Iterable[bytes], name: str) -> Iterator[str]:
         try:
             yield raw.decode("utf-8")
         except UnicodeDecodeError as error:
+            if number == 1 and raw.startswith(UTF16_MARKS):
+                raise utf16_error(str(origin), origin if isinstance(origin, Path) else None) from error
             raise DataError(
-                f"{name}:{number}: not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line",
-                UTF16_HINT if number == 1 and raw.startswith(UTF16_MARKS) else _UTF8_HINT,
+                f"{origin}:{number}: not UTF-8: byte 0x{raw[error.start]:02x} at position {error.start + 1} of the line",
+                _UTF8_HINT,
             ) from error
 
 
@@ -100,7 +118,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
     Raises: DataError naming the file, and the line if it is no UTF-8.
     """
-    return decode_strictly(read_raw_lines(path), str(path))
+    return decode_strictly(read_raw_lines(path), path)
 
 
 def decode_line(raw: bytes) -> tuple[str, bool]:

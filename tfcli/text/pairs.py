@@ -65,7 +65,7 @@ def _two_paths(files: CorpusFiles) -> tuple[Path, Path]:
 
 
 def _tsv_pairs(path: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(decode_strictly(read_raw_lines(path), str(path)), start=1):
+    for number, line in enumerate(decode_strictly(read_raw_lines(path), path), start=1):
         columns = line.split("\t")
         if len(columns) != 2:
             raise DataError(
