@@ -46,9 +46,60 @@ def test_the_choice_is_printed_and_written_as_a_whole_recipe(text, tmp_path, cap
     assert "model.preset: tiny" in err
     assert "tokenizer.vocab_size: 2,000" in err
     assert "training.max_steps: as --set says" in err
-    assert "warning: 600 pairs are few" in err
+    assert "warning: only 600 pairs: a network" in err
     assert "held out for validation: 60 pairs" in err
     assert json.loads(out)["parameters"] > 100_000
+
+
+def test_the_warning_about_few_pairs_stands_below_the_choice(text, tmp_path, capsys):
+    assert main(train(text, tmp_path / "en-de", "--dry-run")) == 0
+    said = capsys.readouterr().err.split("\n")
+    [warning] = [number for number, line in enumerate(said) if line.startswith("warning: ")]
+    chosen = [number for number, line in enumerate(said) if line.startswith("  ")]
+    assert len(chosen) > 5
+    assert warning == chosen[-1] + 1
+
+
+@pytest.mark.parametrize("wish", ["training.max_steps=6", "training={max_steps: 6}"])
+def test_warm_up_and_intervals_follow_the_steps_that_set_gives(text, tmp_path, wish, capsys):
+    files = ["--src", str(text / "train.en"), "--tgt", str(text / "train.de")]
+    quick = [word for wish in SHORT if wish.startswith("decoding.") for word in ("--set", wish)]
+    command = ["train", *files, "--out", str(tmp_path / "run"), "--set", wish, *quick]
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert "training.max_steps: as --set says\n" in said
+    assert "training.warmup_steps: 3 steps\n" in said
+    assert "training.validate_every: 3 steps\n" in said
+    assert "training.checkpoint_every: 1 step\n" in said
+    training = load_recipe(tmp_path / "run" / "recipe.yaml").training
+    assert (training.max_steps, training.warmup_steps) == (6, 3)
+    assert (training.validate_every, training.checkpoint_every) == (3, 1)
+    assert (training.batch_tokens, training.schedule) == (1024, "cosine")  # chosen like everything else
+    assert main(command) == 0
+    assert "training is finished (step 6" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wish", "code", "complaint"),
+    [
+        ("training.max_stepz=5", 2, "training.max_stepz: unknown key"),
+        ("training.max_steps=many", 2, "training.max_steps: expected a whole number"),
+        ("training={max_steps: 0}", 2, "training.max_steps: must be at least 1"),
+        ("max_steps", 2, "expected key=value"),
+        ("data.tests.x={src: gone.en, tgt: gone.de}", 3, "data.tests.x.src: no file gone.en"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_told_and_nothing_else(
+    text, tmp_path, wish, code, complaint, capsys
+):
+    assert main([*train(text, tmp_path / "run"), "--set", wish]) == code
+    out, err = capsys.readouterr()
+    error, hint, end = err.split("\n")
+    assert (out, end) == ("", "")
+    assert error.startswith("error: ")
+    assert complaint in error
+    assert hint.startswith("hint: ")
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_recipe_of_the_run_names_languages_text_and_sizes(text, begun):

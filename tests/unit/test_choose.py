@@ -69,6 +69,23 @@ def test_bf16_buys_a_cpu_more_steps_and_more_cores_too():
     )
 
 
+@pytest.mark.parametrize("max_steps", [1, 4, 20, 100, 300, 5000, 1_000_000])
+def test_what_depends_on_the_steps_follows_a_number_that_is_given(max_steps):
+    given = choose_settings(10_000, 60.0, LAPTOP, max_steps)
+    planned = given.sections["training"]
+    assert planned["max_steps"] == max_steps
+    assert planned["warmup_steps"] <= max_steps / 2
+    assert planned["checkpoint_every"] <= max(1, max_steps / 5)
+    assert planned["validate_every"] <= max(3, 0.6 * max_steps)
+    assert given.reasons["training.warmup_steps"].startswith(f"{planned['warmup_steps']:,} step")
+    if max_steps >= 200:  # as it would be, were so many steps chosen
+        assert planned["warmup_steps"] == min(4000, max(100, max_steps // 8))
+        assert planned["checkpoint_every"] == max(5, max_steps // 40)
+    own = choose_settings(10_000, 60.0, LAPTOP).sections
+    assert {**given.sections, "training": None} == {**own, "training": None}
+    assert planned["batch_tokens"] == own["training"]["batch_tokens"]
+
+
 @pytest.mark.parametrize(
     ("n_pairs", "held_out"),
     [(5, 1), (1000, 100), (10_000, 500), (161_615, 1616), (300_000, 3000), (100_000_000, 3000)],

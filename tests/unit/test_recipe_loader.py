@@ -233,6 +233,24 @@ def test_values_from_elsewhere_pass_the_same_checks_and_stay_as_they_are() -> No
     ]
 
 
+def test_a_whole_section_put_over_values_from_elsewhere_changes_its_own_keys_alone(tmp_path: Path) -> None:
+    values = {**read_yaml(SMALLEST).value, "training": {"max_steps": 300, "warmup_steps": 20}}
+    section = "training={warmup_steps: 30, patience: 2}"
+    training = build_recipe(values, ["training.max_steps=400", section]).training
+    assert (training.max_steps, training.warmup_steps, training.patience) == (400, 30, 2)
+    with pytest.raises(RecipeError) as caught:
+        build_recipe(values, ["training={max_stepz: 1, patience: 0}", "name={a: b}"])
+    assert sorted(caught.value.message.split("\n")) == [
+        "--set name={a: b}: name is a single value, it has no keys",
+        "--set training={max_stepz: 1, patience: 0}: training.max_stepz: unknown key, did you mean 'max_steps'?",
+        "--set training={max_stepz: 1, patience: 0}: training.patience: must be at least 1, got 0",
+    ]
+    path = tmp_path / "x.yaml"
+    path.write_text(dump_recipe(build_recipe(values)))
+    assert load_recipe(path, [section]).training.max_steps == 20_000  # the section of a file is replaced
+    assert load_recipe(path, [section], by_key=True).training.max_steps == 300
+
+
 # Texts that readers of YAML 1.1 or 1.2 take for something else when they stand unquoted, and any other text.
 TEXTS = st.one_of(
     st.sampled_from(

@@ -1,12 +1,14 @@
 """From what stands on the command line to a checked recipe and the text that it names."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfcli.commands.console import say, say_or_warn, share_the_cores, warn
 from tfcli.errors import RecipeError
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,21 +70,50 @@ def open_text(
 
     Raises: RecipeError, DataError.
     """
+    from tfcli.recipe.choose import choose_settings
     from tfcli.recipe.loader import build_recipe, load_recipe
 
     begun = run_dir / "recipe.yaml"
     if begun.is_file() and not begin:
-        recipe = load_recipe(begun, overrides)
+        recipe = load_recipe(begun, overrides, by_key=True)
         _refuse_other_text(recipe, files, run_dir)
         say(f"{run_dir}: goes on with the settings of {begun}")
-    else:
-        values, choice = _chosen(files, run_dir, device)
-        recipe = build_recipe(values, overrides, "options")
-        changed = {wish.partition("=")[0].strip() for wish in overrides}
-        for key, line in choice.reasons.items():
-            as_set = key in changed or key.partition(".")[0] in changed
-            say(f"  {key}: {'as --set says' if as_set else line}")
-    return _located(recipe, [Path()])
+        return _located(recipe, [Path()])
+    n_pairs, machine, given = _count(files), _machine(device), _given_keys(overrides)
+    max_steps = given.get("training.max_steps")
+    choice = choose_settings(
+        n_pairs, _mean_bytes(files.tgt), machine, max_steps if _is_count(max_steps) else None
+    )
+    values = {"name": _name(run_dir), "data": _data(files, n_pairs), **choice.sections}
+    opened = _located(build_recipe(values, overrides, "options"), [Path()])
+    _say_choice(choice, n_pairs, machine, given)  # now that nothing is wrong with it
+    return opened
+
+
+def _given_keys(overrides: "Sequence[str]") -> dict[str, Any]:
+    """Return the values that overrides give, `section.key`; what cannot be read is the loader's to complain of."""
+    from tfcli.recipe.overrides import OverrideError, changes_of, format_path
+
+    given: dict[str, Any] = {}
+    for text in overrides:
+        with suppress(OverrideError):
+            given |= {format_path(loc): value for loc, value in changes_of(text, by_key=True)}
+    return given
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _say_choice(choice: "Choice", n_pairs: int, machine: "Machine", given: dict[str, Any]) -> None:
+    where = counted(machine.cores, "CPU core") if machine.device == "cpu" else "a GPU"
+    say(f"no recipe given; chosen for {counted(n_pairs, 'pair')} on {where}:")
+    for key, line in choice.reasons.items():
+        say(f"  {key}: {'as --set says' if key in given else line}")
+    if n_pairs < FEW_PAIRS:
+        warn(
+            f"only {counted(n_pairs, 'pair')}: a network that learns from so little alone will not translate much else"
+        )
 
 
 def _located(recipe: "Recipe", roots: "list[Path]") -> Opened:
@@ -102,8 +133,8 @@ def _located(recipe: "Recipe", roots: "list[Path]") -> Opened:
     return Opened(recipe.model_copy(update=update), train, valid)
 
 
-def _chosen(files: TextFiles, run_dir: Path, device: str | None) -> "tuple[dict[str, Any], Choice]":
-    from tfcli.recipe.choose import choose_settings, held_out_pairs
+def _count(files: TextFiles) -> int:
+    """Return how many pairs there are; what is no text is refused."""
     from tfcli.text.files import CorpusFiles, require_text
     from tfcli.text.pairs import count_pairs
 
@@ -112,23 +143,21 @@ def _chosen(files: TextFiles, run_dir: Path, device: str | None) -> "tuple[dict[
     if files.valid_src is not None and files.valid_tgt is not None:
         require_text(files.valid_src, "--valid-src", [files.valid_tgt])
         require_text(files.valid_tgt, "--valid-tgt", [files.valid_src])
-    n_pairs = count_pairs(CorpusFiles(src=files.src, tgt=files.tgt, tsv=None))
-    machine = _machine(device)
-    choice = choose_settings(n_pairs, _mean_bytes(files.tgt), machine)
-    where = f"{machine.cores} CPU cores" if machine.device == "cpu" else "a GPU"
-    say(f"no recipe given; chosen for {n_pairs:,} pairs on {where}:")
-    if n_pairs < FEW_PAIRS:
-        warn(f"{n_pairs:,} pairs are few: a network that learns from them alone will not translate much else")
+    return count_pairs(CorpusFiles(src=files.src, tgt=files.tgt, tsv=None))
+
+
+def _data(files: TextFiles, n_pairs: int) -> dict[str, Any]:
+    from tfcli.recipe.choose import held_out_pairs
+
     valid: dict[str, Any] = {"pairs": held_out_pairs(n_pairs)}
     if files.valid_src is not None and files.valid_tgt is not None:
         valid = {"src": str(files.valid_src.absolute()), "tgt": str(files.valid_tgt.absolute())}
-    data = {
+    return {
         "src_lang": _language(files.src),
         "tgt_lang": _language(files.tgt),
         "train": [{"src": str(files.src.absolute()), "tgt": str(files.tgt.absolute())}],
         "valid": valid,
     }
-    return {"name": _name(run_dir), "data": data, **choice.sections}, choice
 
 
 def _refuse_other_text(recipe: "Recipe", files: TextFiles, run_dir: Path) -> None:

@@ -2,7 +2,8 @@
 
     pairs -> row of the table below -> vocabulary, dropout, epochs
     pairs, device -> network -> learning rate, batch
-    epochs, pairs, batch -> steps (on a CPU no more than end in a night) -> warm-up, validations, checkpoints
+    epochs, pairs, batch -> steps (on a CPU no more than end in a night), unless they are given
+    steps -> warm-up, validations, checkpoints
 
 The table and its reasons stand in docs/choosing-settings.md; a test compares the two.
 """
@@ -11,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from tfcli.wording import counted
 
 BYTES_A_PIECE = (
     4.5  # UTF-8, European and Chinese text alike, at the vocabulary sizes below; end marks come on top
@@ -87,10 +90,13 @@ class Choice:
     reasons: dict[str, str]
 
 
-def choose_settings(n_pairs: int, target_bytes: float, machine: Machine) -> Choice:
+def choose_settings(
+    n_pairs: int, target_bytes: float, machine: Machine, max_steps: int | None = None
+) -> Choice:
     """Choose sizes for `n_pairs` pairs whose target sides have `target_bytes` bytes on average.
 
-    A pure function: the same text on the same kind of machine gets the same settings.
+    With `max_steps`, training has so many, and what goes by them is planned for them. A pure function: the same
+    text on the same kind of machine gets the same settings.
     """
     row = next(row for row in ROWS if n_pairs <= row.pairs)
     on_cpu = machine.device == "cpu"
@@ -98,9 +104,12 @@ def choose_settings(n_pairs: int, target_bytes: float, machine: Machine) -> Choi
     vocab_size = min(row.vocab_size, CPU_VOCABULARY) if on_cpu else row.vocab_size
     epoch_pieces = n_pairs * (target_bytes / BYTES_A_PIECE + 1)
     steps, limited = _steps(row.epochs * epoch_pieces, network, machine)
+    if max_steps is not None:
+        steps, limited = max_steps, False
     epochs = steps * FILLED * network.batch_tokens / epoch_pieces
-    warmup = min(4000, max(100, steps // 8))
-    checkpoint_every = max(5, steps // 40)
+    # the smaller of two, where there is one, is for runs of less than 200 steps, which only --set asks for
+    warmup = min(4000, max(min(100, steps // 2), steps // 8))
+    checkpoint_every = max(1, min(5, steps // 5), steps // 40)
     model: dict[str, Any] = {"preset": network.preset, "dropout": row.dropout}
     if network.preset.startswith("vaswani"):
         model["norm"] = "pre"
@@ -129,7 +138,9 @@ def choose_settings(n_pairs: int, target_bytes: float, machine: Machine) -> Choi
             "training.batch_tokens": f"{network.batch_tokens:,}",
             "training.learning_rate": f"{network.learning_rate:g} (falls to zero at the last step)",
             "training.max_steps": f"{steps:,} ({why_steps})",
-            "training.validate_every": f"{3 * checkpoint_every:,} steps",
+            "training.warmup_steps": counted(warmup, "step"),
+            "training.validate_every": counted(3 * checkpoint_every, "step"),
+            "training.checkpoint_every": counted(checkpoint_every, "step"),
         },
     )
 

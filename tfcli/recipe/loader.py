@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from tfcli.errors import RecipeError
 from tfcli.recipe.complaints import empty_sections, explain, nearest
-from tfcli.recipe.overrides import OverrideError, format_path, put, split_override
+from tfcli.recipe.overrides import OverrideError, changes_of, format_path, put
 from tfcli.recipe.presets import PRESETS
 from tfcli.recipe.schema import Recipe
 from tfcli.recipe.yaml12 import Document, Loc, YamlSyntaxError, core_type, read_yaml
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 SCHEMA_HINT = "`tfcli info --schema` lists every key with its meaning and its limits"
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+def load_recipe(path: Path, overrides: Sequence[str] = (), *, by_key: bool = False) -> Recipe:
     """Read the recipe at `path`, put `key=value` overrides on top, and check all of it.
+
+    With `by_key`, an override that gives a whole section changes only the keys that it holds.
 
     Raises: RecipeError, with every problem on a line of its own.
     """
@@ -42,17 +44,18 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     if not isinstance(document.value, dict):
         what = "is empty" if document.value is None else "expected 'key: value' lines at the top"
         raise RecipeError(f"{path}:{document.lines[()]}: {what}", SCHEMA_HINT)
-    return _checked(document, str(path), overrides)
+    return _checked(document, str(path), overrides, by_key=by_key)
 
 
 def build_recipe(values: dict[str, Any], overrides: Sequence[str] = (), source: str = "recipe") -> Recipe:
     """Check values that do not come from a file, with `key=value` overrides on top.
 
-    `source` leads the complaints, as in "options".
+    `source` leads the complaints, as in "options". An override that gives a whole section changes only the keys
+    that it holds: who gives it does not see the values that it would drop.
 
     Raises: RecipeError, with every problem on a line of its own.
     """
-    return _checked(Document(value=copy.deepcopy(values), lines={}), source, overrides)
+    return _checked(Document(value=copy.deepcopy(values), lines={}), source, overrides, by_key=True)
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -108,14 +111,14 @@ def _similar_file(path: Path) -> str:
     return f"did you mean {path.parent / near}?" if near else "give the path of a YAML file"
 
 
-def _checked(document: Document, source: str, overrides: Sequence[str]) -> Recipe:
+def _checked(document: Document, source: str, overrides: Sequence[str], *, by_key: bool) -> Recipe:
     origins: dict[Loc, tuple[int, str]] = {(): (0, source)}
     origins |= {loc: (line, f"{source}:{line}") for loc, line in document.lines.items()}
     problems = [
         (problem.line, f"{source}:{problem.line}: {_about(problem.loc, problem.message)}")
         for problem in document.problems
     ]
-    problems += _put_over(document, overrides, origins)
+    problems += _put_over(document, overrides, origins, by_key=by_key)
     recipe, complaints = _validate(document.value)
     broken = {problem.loc for problem in document.problems}
     for loc, sentence in complaints.items():
@@ -130,23 +133,23 @@ def _checked(document: Document, source: str, overrides: Sequence[str]) -> Recip
 
 
 def _put_over(
-    document: Document, overrides: Sequence[str], origins: dict[Loc, tuple[int, str]]
+    document: Document, overrides: Sequence[str], origins: dict[Loc, tuple[int, str]], *, by_key: bool
 ) -> list[tuple[int, str]]:
     """Put the overrides into the document, note in `origins` what came from them, return what failed."""
     problems = []
     for order, text in enumerate(overrides, start=max(line for line, _ in origins.values()) + 1):
         label = f"--set {text}"
         try:
-            loc, value = split_override(text)
-            placed = put(document.value, loc, value)
+            places = [put(document.value, loc, value) for loc, value in changes_of(text, by_key=by_key)]
         except OverrideError as error:
             problems.append((order, f"{label}: {error}"))
             continue
-        for known in [known for known in origins if known[: len(placed)] == placed]:
-            del origins[known]
-        for depth in range(1, len(placed) + 1):
-            # sections that the override itself made belong to it too
-            origins.setdefault(placed[:depth], (order, label))
+        for placed in places:
+            for known in [known for known in origins if known[: len(placed)] == placed]:
+                del origins[known]
+            for depth in range(1, len(placed) + 1):
+                # sections that the override itself made belong to it too
+                origins.setdefault(placed[:depth], (order, label))
     return problems
 
 

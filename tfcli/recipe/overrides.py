@@ -40,6 +40,17 @@ def split_override(text: str) -> tuple[Loc, Any]:
     return loc, document.value
 
 
+def changes_of(text: str, *, by_key: bool) -> list[tuple[Loc, Any]]:
+    """Return the places and values that `key=value` names: one, or with `by_key` one for each key of a whole section.
+
+    Raises: OverrideError.
+    """
+    loc, value = split_override(text)
+    if by_key and len(loc) == 1 and isinstance(value, dict):
+        return [((*loc, key), inner) for key, inner in value.items()]
+    return [(loc, value)]
+
+
 def parse_path(text: str) -> tuple[Loc, int]:
     """Return the place that the start of `text` names, and where that start ends."""
     steps: list[str | int] = []
