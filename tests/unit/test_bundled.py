@@ -26,6 +26,14 @@ def test_a_file_wins_over_a_name(tmp_path, monkeypatch):
     assert find_recipe("demo") == Path("demo")
 
 
+def test_a_folder_wins_over_nothing_but_an_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("demo", "texts"):
+        Path(name).mkdir()
+    assert find_recipe("demo").name == "demo.yaml"
+    assert find_recipe("texts") == Path("texts")
+
+
 def test_an_unknown_name_is_refused_with_the_nearest_one():
     with pytest.raises(RecipeError, match="multi30k-tok-en-dee: no such recipe") as caught:
         find_recipe("multi30k-tok-en-dee")

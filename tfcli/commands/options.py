@@ -17,7 +17,9 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 RecipeArgument = Annotated[
     str | None,
-    typer.Argument(metavar="RECIPE", help="A recipe's file, or the name of one that comes with tfcli."),
+    typer.Argument(
+        metavar="RECIPE", help="A recipe's file, the name of one that comes with tfcli, or a run folder."
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,

@@ -2,12 +2,12 @@
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfcli.commands.console import say, say_or_warn, share_the_cores, warn
-from tfcli.errors import RecipeError
+from tfcli.errors import CheckpointError, RecipeError
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
@@ -24,11 +24,19 @@ NO_LANGUAGES = ("txt", "tok", "raw", "src", "tgt", "trg", "ref")
 
 @dataclass(frozen=True)
 class Opened:
-    """A recipe with its text: `valid` is None where validation pairs are held out of the training text."""
+    """A recipe with its text: `valid` is None where validation pairs are held out of the training text.
+
+    `run` is the run folder that was given in place of a recipe.
+    """
 
     recipe: "Recipe"
     train: "list[CorpusFiles]"
     valid: "CorpusFiles | None"
+    run: Path | None = None
+
+    def run_dir(self, out: Path | None) -> Path:
+        """Return the run folder: `out` if it is given, else the one that was given, else runs/NAME."""
+        return out or self.run or Path("runs") / self.recipe.name
 
 
 @dataclass(frozen=True)
@@ -42,23 +50,45 @@ class TextFiles:
 
 
 def open_recipe(given: str, overrides: "Sequence[str]", data_root: Path | None) -> Opened:
-    """Read the recipe of a file or of a name, and find all the text that it names; `data.root` is made absolute.
+    """Read the recipe of a file, a name or a run, and find all the text that it names; `data.root` is made absolute.
 
-    Raises: RecipeError, DataError.
+    Raises: RecipeError, DataError, CheckpointError for a folder that is no run.
     """
     from tfcli.recipe.bundled import bundled_data, find_recipe
     from tfcli.recipe.loader import load_recipe
     from tfcli.text.files import data_roots
 
-    path = find_recipe(given)
+    run = Path(given) if _is_run(Path(given)) else None
+    path = run / "recipe.yaml" if run is not None else find_recipe(given)
+    if path.is_dir():
+        raise _no_run(path)
     recipe = load_recipe(path, overrides)
     roots = data_roots(recipe, path.parent, data_root)
-    came_by_name = path != Path(given)  # then its folder is the package's, where nothing is to be fetched to
+    came_by_name = run is None and path != Path(given)
     if came_by_name and not any(
         wish.partition("=")[0].strip() in ("data", "data.root") for wish in overrides
-    ):
+    ):  # its own folder is the package's, where nothing is to be fetched to
         roots = [*roots[:-1], Path("corpora"), bundled_data()]
-    return _located(recipe, roots)
+    return replace(_located(recipe, roots), run=run)
+
+
+def _is_run(folder: Path) -> bool:
+    """Tell whether a training has begun here; a recipe alone may be one that somebody wrote."""
+    marks = ("environment.json", "corpus/files.json", "checkpoints", "best/config.json")
+    return (folder / "recipe.yaml").is_file() and any((folder / mark).exists() for mark in marks)
+
+
+def _no_run(folder: Path) -> CheckpointError:
+    recipe = folder / "recipe.yaml"
+    if recipe.is_file():
+        return CheckpointError(
+            f"{folder}: not a run folder: nothing in it was made by a training",
+            f"to train with the recipe in it, give {recipe}",
+        )
+    return CheckpointError(
+        f"{folder}: not a run folder: it has no recipe.yaml",
+        "give a recipe, or the folder of a training that has begun",
+    )
 
 
 def open_text(

@@ -86,7 +86,7 @@ def _prepare(
 
     opened = open_recipe(given, overrides, data_root)
     recipe = opened.recipe
-    run_dir = out if out is not None else Path("runs") / recipe.name
+    run_dir = opened.run_dir(out)
     prepared = prepare(recipe, opened.train, opened.valid, run_dir, say_or_warn)
     if prepared.reused:
         say(f"{run_dir}: nothing has changed since the last time, tokenizer and corpora are reused")

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
     from tfcli.training.run import Outcome, Run
 
 TEXT_PANEL = "Without a recipe"
-# What a run folder holds besides the tokenizer and the encoded corpora, which --fresh may keep.
+# What a run folder holds besides its recipe, the tokenizer and the encoded corpora, which --fresh may keep.
 RUN_ENTRIES = (
     "checkpoints", "best", "tensorboard", "metrics.jsonl", "finished.json", "scores.json", "eval", "log.txt",
-    "environment.json", "recipe.yaml", ".best.old",
+    "environment.json", ".best.old",
 )  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def train(
     else:
         opened = open_recipe(recipe or "", wishes, data_root)
     settings = opened.recipe
-    run_dir = out if out is not None else Path("runs") / settings.name
+    run_dir = opened.run_dir(out)
     if fresh:
         _refuse_strange_folder(run_dir)
     share_the_cores()
@@ -117,7 +117,7 @@ def train(
         settings, opened.train, opened.valid, run_dir, say_or_warn, replace=fresh and not dry_run
     )
     if fresh and not dry_run:
-        _drop(run_dir)
+        _start_over(run_dir, settings)
     log = None if dry_run else run_dir / "log.txt"
     with ConsoleReporter(settings.training.max_steps, log) as reporter:
         interruption = Interruption()
@@ -194,7 +194,12 @@ def _refuse_strange_folder(run_dir: Path) -> None:
         raise RecipeError(f"--fresh: {run_dir} holds files, but is no run folder", "give another --out")
 
 
-def _drop(run_dir: Path) -> None:
+def _start_over(run_dir: Path, recipe: "Recipe") -> None:
+    """Drop what training has made; the run has its recipe all the time, which may be written down nowhere else."""
+    from tfcli.recipe.loader import dump_recipe
+    from tfcli.text.whole_file import write_whole
+
+    write_whole(run_dir / "recipe.yaml", dump_recipe(recipe))
     for name in RUN_ENTRIES:
         path = run_dir / name
         if path.is_dir() and not path.is_symlink():

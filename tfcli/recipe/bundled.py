@@ -34,7 +34,8 @@ class BundledRecipe:
 def find_recipe(given: str) -> Path:
     """Return the path of a recipe that was given as a path or as the name of one that comes with tfcli.
 
-    What holds a slash, ends in .yaml or is a file is a path; it need not exist.
+    What holds a slash, ends in .yaml or is a file is a path; it need not exist. A folder is one if no recipe of
+    that name comes with tfcli.
 
     Raises: RecipeError when it is neither.
     """
@@ -44,6 +45,8 @@ def find_recipe(given: str) -> Path:
     bundled = _folder("recipes") / f"{given}.yaml"
     if bundled.is_file():
         return bundled
+    if path.is_dir():
+        return path
     near = nearest(given, [found.stem for found in _recipe_files()])
     meant = f"did you mean {near}? " if near else ""
     raise RecipeError(f"{given}: no such recipe", meant + LIST_HINT)
