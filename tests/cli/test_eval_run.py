@@ -286,7 +286,9 @@ def test_test_sets_that_cannot_be_scored_are_refused_before_the_network_is_loade
     assert "near.tgt.gz has 4" in said
     recipe = load_recipe(run / "recipe.yaml", ["data.tests={}", "expected={}"])
     (run / "recipe.yaml").write_text(dump_recipe(recipe))
-    assert "data.tests: the recipe names no test set" in refused(capsys, 2, run)
+    said = refused(capsys, 2, run)
+    assert "data.tests: the recipe names no test set" in said
+    assert f"hint: `tfcli eval {run} --src FILE --ref FILE` scores the run on text of your own" in said
     assert not loaded
 
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tfcli.scoring.evaluation import HeldOutSet, SetScores
 
 METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
-RUN_PANEL = "Translating and scoring a run's test sets"
+RUN_PANEL = "Translating with RUN"
 FILES_PANEL = "Scoring files"
 
 
@@ -47,14 +47,17 @@ class Kept:
 
 def evaluate(
     run: Annotated[
-        Path | None, typer.Argument(metavar="RUN", help="The run folder whose test sets are translated.")
+        Path | None,
+        typer.Argument(
+            metavar="RUN", help="The run folder that translates; for --src, a model folder will do."
+        ),
     ] = None,
     tests: Annotated[
         list[str] | None,
         typer.Option(
             "--test",
             metavar="NAME",
-            help="Only this test set of the recipe; may be given again.",
+            help="Only this one of the recipe's test sets; may be given again.",
             rich_help_panel=RUN_PANEL,
         ),
     ] = None,
@@ -72,6 +75,12 @@ def evaluate(
             rich_help_panel=RUN_PANEL,
         ),
     ] = None,
+    src: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text to translate in place of the test sets; needs --ref.", rich_help_panel=RUN_PANEL
+        ),
+    ] = None,
     hyp: Annotated[
         Path | None,
         typer.Option(help="Translations, one a line; plain, .gz or .xz.", rich_help_panel=FILES_PANEL),
@@ -81,7 +90,7 @@ def evaluate(
         typer.Option(
             "--ref",
             metavar="PATH",
-            help="Their reference; given again, a further one.",
+            help="The reference, of --hyp or of --src; given again, a further one.",
             rich_help_panel=FILES_PANEL,
         ),
     ] = None,
@@ -98,33 +107,37 @@ def evaluate(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a run on its recipe's test sets, or a file of translations, with BLEU, chrF and TER.
+    """Score a run on its recipe's test sets or on other text, or a file of translations: BLEU, chrF and TER.
 
-    A run keeps the scores of its own settings; with --beam-size or --precision they go only where --out says.
+    A run keeps the scores of its own test sets and settings; all others go only where --out says.
 
     Example: tfcli eval runs/demo
+    Example: tfcli eval runs/demo --src test.en --ref test.de
     Example: tfcli eval --hyp out.en --ref test.en.gz --json
     """
     search = {"--beam-size": beam_size, "--precision": precision}  # what changes the translations
     of_runs = {"--test": tests, **search, "--device": device, "--data-root": data_root, "--out": out}
+    of_runs["--src"] = src
     of_files = {"--hyp": hyp, "--ref": refs, "--tokenize": tokenize, "--lowercase": lowercase or None}
     _refuse_contradictions(run, of_runs, of_files)
     recipe: Recipe | None = None
     if precision is not None:
         refuse_unknown_precision(precision)
     if run is not None:
-        recipe = _recipe_of(run)
-        sets = _sets(recipe, run, tests or [], data_root)
+        if src is not None and refs is not None:
+            settings = _scoring(tokenize, lowercase=lowercase, run=run)
+            sets = _own_set(src, refs, settings)
+        else:
+            recipe = _recipe_of(run)
+            settings = recipe.scoring
+            sets = _sets(recipe, run, tests or [], data_root)
         translator = _load(run, device=device or "auto", precision=precision, beam_size=beam_size)
-        results = evaluate_run(run, _kept_in(run, out, search), sets, recipe.scoring, translator)
+        tried = [name for name, value in {"--src": src, **search}.items() if value is not None]
+        results = evaluate_run(run, _kept_in(run, out, tried), sets, settings, translator)
     elif hyp is not None and refs is not None:
         results = [_score_files(hyp, refs, _scoring(tokenize, lowercase=lowercase))]
     else:
-        alone = [name for name in ("--hyp", "--ref") if of_files[name] is not None]
-        raise RecipeError(
-            f"expected a RUN, or --hyp and --ref together, got {alone[0] if alone else 'none of them'}",
-            "`tfcli eval RUN` scores a run, `tfcli eval --hyp FILE --ref FILE` scores files",
-        )
+        raise _nothing_to_score(of_files)
     if as_json:
         from tfcli.scoring.evaluation import as_json as results_as_json
 
@@ -136,7 +149,19 @@ def evaluate(
 def _refuse_contradictions(run: Path | None, of_runs: dict[str, Any], of_files: dict[str, Any]) -> None:
     runs_given = [name for name, value in of_runs.items() if value is not None]
     files_given = [name for name, value in of_files.items() if value is not None]
-    if run is not None and files_given:
+    own_text = "--src" in runs_given
+    if run is not None and "--hyp" not in files_given and own_text != ("--ref" in files_given):
+        raise RecipeError(
+            f"{'--src' if own_text else '--ref'} alone: --src and --ref belong together",
+            f"`tfcli eval {run} --src FILE --ref FILE` translates and scores text of your own",
+        )
+    of_tests = [name for name in runs_given if name in ("--test", "--data-root")]
+    if run is not None and own_text and of_tests:
+        raise RecipeError(
+            f"{', '.join(of_tests)}: for the run's test sets, but --src is scored in their place",
+            "leave one of the two out",
+        )
+    if run is not None and files_given and (not own_text or "--hyp" in files_given):
         raise RecipeError(
             f"{', '.join(files_given)}: for scoring files, but a run was given, which is scored as its recipe says",
             f"leave RUN out; `tfcli eval {run}` keeps its translations in {run}/eval, to be scored as files",
@@ -147,7 +172,17 @@ def _refuse_contradictions(run: Path | None, of_runs: dict[str, Any], of_files: 
         )
 
 
-def _scoring(tokenize: str | None, *, lowercase: bool) -> "ScoringSection":
+def _nothing_to_score(of_files: dict[str, Any]) -> RecipeError:
+    alone = [name for name in ("--hyp", "--ref") if of_files[name] is not None]
+    return RecipeError(
+        f"expected a RUN, or --hyp and --ref together, got {alone[0] if alone else 'none of them'}",
+        "`tfcli eval RUN` scores a run on its test sets, with --src FILE --ref FILE on other text; "
+        "`tfcli eval --hyp FILE --ref FILE` scores files",
+    )
+
+
+def _scoring(tokenize: str | None, *, lowercase: bool, run: Path | None = None) -> "ScoringSection":
+    """Return what the options say, on top of the recipe of a run that has one."""
     from typing import get_args
 
     from tfcli.recipe.complaints import nearest
@@ -160,8 +195,10 @@ def _scoring(tokenize: str | None, *, lowercase: bool) -> "ScoringSection":
             f"--tokenize {tokenize}: unknown tokenizer" + (f", did you mean {near!r}?" if near else ""),
             f"sacreBLEU's tokenizers are: {', '.join(known)}",
         )
-    given = {"lowercase": lowercase} | ({} if tokenize is None else {"tokenize": tokenize})
-    return ScoringSection.model_validate(given)
+    of_run = run is not None and (run / "recipe.yaml").is_file()
+    settings = _recipe_of(run).scoring if run is not None and of_run else ScoringSection()
+    given = ({"lowercase": True} if lowercase else {}) | ({} if tokenize is None else {"tokenize": tokenize})
+    return ScoringSection.model_validate({**settings.model_dump(), **given})
 
 
 def _score_files(hyp: Path, refs: "Sequence[Path]", settings: "ScoringSection") -> "SetScores":
@@ -201,7 +238,7 @@ def _recipe_of(run: Path) -> "Recipe":
     if not (run / "recipe.yaml").is_file():
         raise CheckpointError(
             f"{run}: not a run folder: it has no recipe.yaml, which names the test sets",
-            "give the folder that `tfcli train` wrote; translations of other text are scored with --hyp and --ref",
+            f"give the folder that `tfcli train` wrote, or text: `tfcli eval {run} --src FILE --ref FILE`",
         )
     return load_recipe(run / "recipe.yaml")
 
@@ -211,10 +248,23 @@ def _sets(recipe: "Recipe", run: Path, names: "Sequence[str]", data_root: Path |
     from tfcli.scoring.metrics import require_tokenizer
     from tfcli.text.files import data_roots
 
+    if not recipe.data.tests:
+        raise RecipeError(
+            "data.tests: the recipe names no test set",
+            f"`tfcli eval {run} --src FILE --ref FILE` scores the run on text of your own",
+        )
     # All that can be wrong with files and settings is found before the first line is translated.
     sets = read_sets(recipe, names, data_roots(recipe, run, data_root), say_or_warn)
     require_tokenizer(recipe.scoring)
     return sets
+
+
+def _own_set(src: Path, refs: "Sequence[Path]", settings: "ScoringSection") -> "list[HeldOutSet]":
+    from tfcli.scoring.evaluation import read_own_set
+    from tfcli.scoring.metrics import require_tokenizer
+
+    require_tokenizer(settings)
+    return [read_own_set(src, refs)]
 
 
 def _load(run: Path, *, device: str, precision: str | None, beam_size: int | None) -> "Translator":
@@ -224,21 +274,21 @@ def _load(run: Path, *, device: str, precision: str | None, beam_size: int | Non
     return Translator.load(run, device=device, precision=precision, beam_size=beam_size)
 
 
-def _kept_in(run: Path, out: Path | None, search: dict[str, Any]) -> Kept | None:
+def _kept_in(run: Path, out: Path | None, tried: "Sequence[str]") -> Kept | None:
     """Return where the results go; None when they are only printed.
 
-    A run's own files are for the settings of its recipe: whatever else is tried on it needs `--out`.
+    A run's own files are for the test sets and settings of its recipe: whatever else is tried on it, with the
+    options named in `tried`, needs `--out`.
     """
     from tfcli.scoring.evaluation import SCORES_FILE
 
     if out is not None:
         return Kept(out, out / SCORES_FILE)
-    given = [name for name, value in search.items() if value is not None]
-    if not given:
+    if not tried:
         return Kept(run / "eval", run / SCORES_FILE)
     say(
-        f"{' and '.join(given)}: the scores are only printed, {run / SCORES_FILE} is for the recipe's own "
-        "settings; --out DIR keeps them"
+        f"{' and '.join(tried)}: the scores are only printed, {run / SCORES_FILE} is for the recipe's own "
+        "test sets and settings; --out DIR keeps them"
     )
     return None
 
@@ -262,7 +312,7 @@ def evaluate_run(
             hypotheses = [found.text for found in translator.translate(held_out.src, bar.advance)]
         if kept is not None:
             write_translations(kept.translations / f"{held_out.name}.hyp", hypotheses)
-        results.append(_score(held_out.name, hypotheses, [held_out.tgt], settings))
+        results.append(_score(held_out.name, hypotheses, held_out.references, settings))
     if kept is not None:
         write_scores(kept.scores, results, model, decoding)
         say(f"translations are in {kept.translations}, scores in {kept.scores}")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcli.errors import DataError, RecipeError
 from tfcli.recipe.complaints import nearest
-from tfcli.text.files import locate
+from tfcli.text.files import CorpusFiles, locate, require_text
 from tfcli.text.pairs import read_pairs
 from tfcli.text.whole_file import write_whole
 
@@ -30,11 +30,11 @@ SCORES_FILE = "scores.json"
 
 @dataclass(frozen=True)
 class HeldOutSet:
-    """A named test set, line i of `tgt` being the reference of line i of `src`."""
+    """A named test set, line i of each reference being a translation of line i of `src`."""
 
     name: str
     src: list[str]
-    tgt: list[str]
+    references: list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,6 @@ def read_sets(
     Raises: RecipeError for a name that the recipe does not have, DataError for files that cannot be used.
     """
     tests = recipe.data.tests
-    if not tests:
-        raise RecipeError(
-            "data.tests: the recipe names no test set",
-            "add one and train, or score files with --hyp and --ref",
-        )
     unknown = next((name for name in names if name not in tests), None)
     if unknown is not None:
         near = nearest(unknown, list(tests))
@@ -91,8 +86,24 @@ def read_sets(
     for name in dict.fromkeys(names) or tests:
         files = locate(tests[name], roots, f"data.tests.{name}", report)
         pairs = list(read_pairs(files))
-        sets.append(HeldOutSet(name, [src for src, _ in pairs], [tgt for _, tgt in pairs]))
+        sets.append(HeldOutSet(name, [src for src, _ in pairs], [[tgt for _, tgt in pairs]]))
     return sets
+
+
+def read_own_set(src: Path, refs: Sequence[Path]) -> HeldOutSet:
+    """Read a test set that no recipe names, with one reference or more; it is called by the name of its source.
+
+    Raises: DataError for files that cannot be used.
+    """
+    require_text(src, "--src", refs)
+    lines: list[str] = []
+    references = []
+    for ref in refs:
+        require_text(ref, "--ref", [src])
+        pairs = list(read_pairs(CorpusFiles(src=src, tgt=ref, tsv=None)))
+        lines = [line for line, _ in pairs]
+        references.append([line for _, line in pairs])
+    return HeldOutSet(src.stem if src.suffix in (".gz", ".xz") else src.name, lines, references)
 
 
 def compare(results: Sequence[SetScores], expected: Mapping[str, Expectation]) -> list[Reproduction]:
