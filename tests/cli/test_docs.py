@@ -259,6 +259,17 @@ def test_training_prints_the_keys_of_its_page(finished):
             assert f"`{key}`" in page, key
 
 
+def test_info_prints_the_keys_of_its_page(finished):
+    page = (DOCS / "info.md").read_text(encoding="utf-8")
+    course = json.loads(run(finished, "tfcli info runs/en-de --json").stdout)["course"]
+    for key in (*course, *course["target_tokens_per_second"]):
+        assert f"`{key}`" in page, key
+    shown = run(finished, "tfcli info runs/en-de").stdout
+    for name in ("status", "speed"):
+        assert f"\n{name}  " in shown
+        assert f"| `{name}` |" in page
+
+
 def patterns_of_messages():
     """Return a pattern of what ends in each text of the source, holes where values stand, with the number of its letters."""
     found = []

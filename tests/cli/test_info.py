@@ -1,6 +1,8 @@
 """`tfcli info`: the installation, a recipe, a run folder and a model folder, for people and as JSON."""
 
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +157,11 @@ def test_a_run_folder_is_shown_with_all_that_is_in_it(capsys: pytest.CaptureFixt
 
 
 def test_the_gist_of_a_run_fits_a_screen(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    for name in ("metrics.jsonl", "recipe.yaml"):
+        os.utime(run / name, (time.time() - 3600,) * 2)
     assert main(["info", str(run)]) == 0
     out = capsys.readouterr().out
-    report, _, scores = out.partition("\n\n")
+    report, curves, scores = out.split("\n\n")
     assert lines(report) == {
         "run": str(run),
         "name": "toy",
@@ -165,10 +169,15 @@ def test_the_gist_of_a_run_fits_a_screen(capsys: pytest.CaptureFixture[str], run
         "network": "preset tiny, 4+2 layers, d_model 128, n_heads 4, vocabulary 6,000",
         "parameters": "18",
         "steps": "250 of 20,000; 2 checkpoints are kept",
+        "status": "stopped, as it seems: last line 60 min ago",
         "best model": f"{run / 'best'}, validation BLEU 20.50, step 200, the average of 2 checkpoints",
         "trained": "2026-11-22, tfcli 0.1.0, commit 0123456789ab-dirty, on cpu in fp32",
         "command": "tfcli train 'my toy.yaml'",
     }
+    assert [line.strip() for line in curves.split("\n")] == [
+        "valid BLEU  ▁█",
+        "10.50 at step 100 to 20.50 at step 200, best 20.50 at step 200",
+    ]
     assert scores.split("\n")[0].split() == ["test", "set", "BLEU", "chrF"]
     assert scores.split("\n")[-2].split() == ["held", "41.23", "60.00"]
 
@@ -181,7 +190,7 @@ def test_a_folder_whose_files_say_other_things_than_expected_is_shown_as_far_as_
     (run / "recipe.yaml").write_text("training: {}\nmodel: later\n")
     assert main(["info", str(run)]) == 0
     shown = lines(capsys.readouterr().out.partition("\n\n")[0])
-    assert set(shown) == {"run", "parameters", "steps", "best model"}
+    assert set(shown) == {"run", "parameters", "steps", "status", "best model"}
 
 
 def test_a_run_that_has_only_begun_is_shown_too(capsys: pytest.CaptureFixture[str], run: Path) -> None:
@@ -214,6 +223,30 @@ def test_a_model_folder_is_shown(capsys: pytest.CaptureFixture[str], run: Path) 
     assert shown["best model"] == "validation BLEU 20.50, step 200, the average of 2 checkpoints"
 
 
+def test_a_folder_without_its_weights_is_shown_and_says_so(
+    capsys: pytest.CaptureFixture[str], run: Path
+) -> None:
+    assert as_json(capsys, str(run))["weights"] == str(run / "best/model.safetensors")
+    (run / "best/model.safetensors").unlink()
+    for folder in (run, run / "best"):
+        found = as_json(capsys, str(folder))
+        assert (found["weights"], found["parameters"]) == (None, None)
+        assert main(["info", str(folder)]) == 0
+        shown = lines(capsys.readouterr().out.partition("\n\n")[0])
+        assert shown["weights"].startswith("missing: model.safetensors is not there; copy the whole folder")
+        assert shown["network"].startswith(("preset tiny", "4+2 layers"))
+
+
+def test_one_of_a_kind_is_told_in_the_singular(capsys: pytest.CaptureFixture[str], run: Path) -> None:
+    (run / "checkpoints/step-00000100").rmdir()
+    trained = {"step": 200, "averaged_checkpoints": 1, "validation_bleu": 20.5}
+    (run / "best/config.json").write_text(json.dumps({**CONFIG, "trained": trained}))
+    assert main(["info", str(run)]) == 0
+    shown = lines(capsys.readouterr().out.partition("\n\n")[0])
+    assert shown["steps"] == "250 of 20,000; 1 checkpoint is kept"
+    assert shown["best model"].endswith("the average of 1 checkpoint")
+
+
 def test_what_is_no_run_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["info", str(tmp_path / "nothing")]) == 4
     out, err = capsys.readouterr()
@@ -234,6 +267,8 @@ def test_what_is_no_run_is_refused(capsys: pytest.CaptureFixture[str], tmp_path:
         ("best/config.json", b"{", "config.json: cannot be read: "),
         ("environment.json", b"[]", "environment.json: cannot be read: expected an object"),
         ("scores.json", b"\xff", "scores.json: cannot be read: "),
+        ("finished.json", b"[]", "finished.json: cannot be read: expected an object"),
+        ("checkpoints/step-00000200/state.json", b"{", "state.json: cannot be read: "),
         ("recipe.yaml", b"a: [", "recipe.yaml: cannot be read: "),
         ("recipe.yaml", b"- a", "recipe.yaml: cannot be read: expected a mapping"),
     ],

@@ -9,10 +9,13 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from tfcli.commands.run_course import about_course
+from tfcli.commands.run_report import counted, course_rows
 from tfcli.errors import CheckpointError
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
 COMMIT_DIGITS = 12
+OLD_BEST = ".best.old"  # where best/ is for the moment in which training replaces it
 
 
 def about_folder(folder: Path) -> dict[str, Any]:
@@ -26,14 +29,15 @@ def about_folder(folder: Path) -> dict[str, Any]:
             f"{folder}: not a run or model folder: it has neither recipe.yaml nor config.json",
             "give the folder that `tfcli train` wrote, or the best/ in it",
         )
-    model_folder = folder / "best" if is_run else folder
-    checkpoints = sorted((folder / "checkpoints").glob("step-*")) if is_run else []
-    steps = [int(path.name.removeprefix("step-")) for path in checkpoints if path.name[5:].isdigit()]
-    weights = [path / "model.safetensors" for path in (model_folder, *reversed(checkpoints))]
+    model_folders = [folder / "best", folder / OLD_BEST] if is_run else [folder]
+    config = next(filter(None, (_json_object(path / "config.json") for path in model_folders)), {})
+    weights = [path / "model.safetensors" for path in model_folders]
+    checkpoints = _checkpoints(folder) if is_run else {}
     recipe = _recipe_values(folder / "recipe.yaml") if is_run else {}
-    config = _json_object(model_folder / "config.json")
-    metrics = _json_lines(folder / "metrics.jsonl")
-    recipe_model, data = _part(recipe, "model"), _part(recipe, "data")
+    metrics = _json_lines(folder / "metrics.jsonl") if is_run else []
+    recipe_model, data, training = (_part(recipe, name) for name in ("model", "data", "training"))
+    rows = (line["step"] for line in metrics if isinstance(line.get("step"), int))
+    last_step = max([*checkpoints, *rows], default=None)
     return {
         "folder": str(folder),
         "kind": "run" if is_run else "model",
@@ -42,18 +46,36 @@ def about_folder(folder: Path) -> dict[str, Any]:
         "src_lang": config.get("src_lang", data.get("src_lang")),
         "tgt_lang": config.get("tgt_lang", data.get("tgt_lang")),
         "preset": recipe_model.get("preset"),
-        "parameters": next((count_parameters(path) for path in weights if path.is_file()), None),
-        "checkpoints": steps,
-        "last_step": max(
-            [*steps, *(line["step"] for line in metrics if isinstance(line.get("step"), int))], default=None
-        ),
-        "max_steps": _part(recipe, "training").get("max_steps"),
+        "parameters": _parameters([*weights, *(path / "model.safetensors" for path in checkpoints.values())]),
+        "weights": next((str(path) for path in weights if path.is_file()), None),
+        "checkpoints": sorted(checkpoints),
+        "last_step": last_step,
+        "max_steps": training.get("max_steps"),
         "model": _part(config, "model") or recipe_model,
         "config": {key: value for key, value in config.items() if key != "model"},
         "validation": next((line for line in reversed(metrics) if line.get("kind") == "valid"), {}),
+        "course": _course(folder, metrics, training, checkpoints, last_step) if is_run else None,
         "scores": _part(_json_object(folder / "scores.json"), "sets"),
         "environment": _json_object(folder / "environment.json"),
     }
+
+
+def _checkpoints(run: Path) -> dict[int, Path]:
+    """Return the checkpoints of a run by their steps, the newest first."""
+    found = (path for path in (run / "checkpoints").glob("step-*") if path.name[5:].isdecimal())
+    return dict(sorted(((int(path.name[5:]), path) for path in found), reverse=True))
+
+
+def _course(
+    folder: Path,
+    metrics: list[dict[str, Any]],
+    training: dict[str, Any],
+    checkpoints: dict[int, Path],
+    last_step: int | None,
+) -> dict[str, Any]:
+    newest = next(iter(checkpoints.values()), None)
+    state = _part(_json_object(newest / "state.json"), "state") if newest is not None else {}
+    return about_course(folder, metrics, training, state, _json_object(folder / "finished.json"), last_step)
 
 
 def gist(facts: dict[str, Any]) -> dict[str, str]:
@@ -66,7 +88,9 @@ def gist(facts: dict[str, Any]) -> dict[str, str]:
         "network": _network(facts),
         "parameters": facts["parameters"],
         "steps": _steps(facts),
+        **(course_rows(facts["course"], facts["last_step"], facts["max_steps"]) if facts["course"] else {}),
         "best model": _best(facts),
+        "weights": _missing_weights(facts),
         "trained": _provenance(environment or config),
         "command": _command(environment.get("command")),
     }
@@ -82,10 +106,19 @@ def written(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
+def without_nan(value: Any) -> Any:
+    """Return a value with null for every number that is not finite: JSON has none of those."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def count_parameters(path: Path) -> int:
     """Return how many numbers a safetensors file holds, from its header alone.
 
-    Raises: CheckpointError when the header cannot be read.
+    Raises: CheckpointError when the header cannot be read, FileNotFoundError when there is no file.
     Source: https://github.com/huggingface/safetensors#format
     """
     try:
@@ -93,6 +126,8 @@ def count_parameters(path: Path) -> int:
             size = int.from_bytes(stream.read(8), "little")
             header: dict[str, Any] = json.loads(stream.read(size) if size <= MAX_HEADER_BYTES else "")
         return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    except FileNotFoundError:
+        raise  # not damaged: training may have replaced the folder at this moment
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be read: {error.strerror}", "check its permissions and the disk"
@@ -101,6 +136,15 @@ def count_parameters(path: Path) -> int:
         raise CheckpointError(
             f"{path}: not a safetensors file, or a damaged one", "train again, or take an earlier checkpoint"
         ) from None
+
+
+def _parameters(paths: list[Path]) -> int | None:
+    for path in paths:
+        try:
+            return count_parameters(path)
+        except FileNotFoundError:
+            continue  # not written yet, or dropped in favour of a newer one
+    return None
 
 
 def _task(facts: dict[str, Any]) -> str:
@@ -126,8 +170,11 @@ def _steps(facts: dict[str, Any]) -> str | None:
     if facts["last_step"] is None:
         return "none yet" if facts["kind"] == "run" else None
     of = f" of {written(facts['max_steps'])}" if facts["max_steps"] is not None else ""
-    kept = facts["checkpoints"]
-    return f"{written(facts['last_step'])}{of}" + (f"; {len(kept)} checkpoints are kept" if kept else "")
+    kept = len(facts["checkpoints"])
+    verb = "is" if kept == 1 else "are"
+    return f"{written(facts['last_step'])}{of}" + (
+        f"; {counted(kept, 'checkpoint')} {verb} kept" if kept else ""
+    )
 
 
 def _best(facts: dict[str, Any]) -> str:
@@ -137,8 +184,19 @@ def _best(facts: dict[str, Any]) -> str:
     said = [str(Path(facts["folder"]) / "best")] if facts["kind"] == "run" and facts["config"] else []
     said += [f"validation BLEU {bleu:.2f}"] if isinstance(bleu, float) else []
     said += [f"step {written(trained['step'])}"] if "step" in trained else []
-    said += [f"the average of {averaged} checkpoints"] if averaged else []
+    said += (
+        [f"the average of {counted(averaged, 'checkpoint')}"]
+        if averaged and isinstance(averaged, int)
+        else []
+    )
     return ", ".join(said)
+
+
+def _missing_weights(facts: dict[str, Any]) -> str:
+    """Return a complaint where there is a model folder, but nothing in it that could translate."""
+    if not facts["config"] or facts["weights"] is not None:
+        return ""
+    return "missing: model.safetensors is not there; copy the whole folder again, or train again"
 
 
 def _provenance(facts: dict[str, Any]) -> str:
@@ -176,10 +234,10 @@ def _recipe_values(path: Path) -> dict[str, Any]:
 
 def _json_object(path: Path) -> dict[str, Any]:
     """Return the object that a file holds; an empty one where there is no file."""
-    if not path.is_file():
-        return {}
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
     except (ValueError, OSError) as error:
         raise _damaged(path, error) from None
     if not isinstance(value, dict):
@@ -189,10 +247,12 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 def _json_lines(path: Path) -> list[dict[str, Any]]:
     """Return the records of a log that may be growing: a line that is not whole yet is left out."""
-    if not path.is_file():
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
         return []
     records = []
-    for line in path.read_bytes().split(b"\n"):
+    for line in content.split(b"\n"):
         try:
             record = json.loads(line)
         except ValueError:

@@ -12,8 +12,9 @@ import typer
 from tfcli import __version__
 from tfcli.commands.console import print_json, print_table, print_text
 from tfcli.commands.eval import METRIC_NAMES
-from tfcli.commands.folder_facts import about_folder, gist, written
+from tfcli.commands.folder_facts import about_folder, gist, without_nan, written
 from tfcli.commands.options import OUTPUT_PANEL, JsonOption
+from tfcli.commands.run_report import curve_lines
 from tfcli.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def info(
 ) -> None:
     """Show what a recipe says or a run holds; alone, what is installed here, for a bug report.
 
-    A run is shown in short; --json has all of it: every setting, version and checksum.
+    A run is shown in short, with curves, also while it trains; --json has all of it: every setting, version and
+    checksum.
 
     Example: tfcli info runs/demo
     """
@@ -222,9 +224,12 @@ def _print_rows(rows: dict[str, str]) -> None:
 
 def _show_folder(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        print_json(facts)
+        print_json(without_nan(facts))
         return
     _print_rows(gist(facts))
+    if facts["course"] and (curves := curve_lines(facts["course"])):
+        print_text("")
+        print_text("\n".join(curves))
     if facts["scores"]:
         print_text("")
         _show_scores(facts["scores"])
