@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcli.errors import CheckpointError, RecipeError
 from tfcli.recipe.loader import dump_recipe
+from tfcli.text.whole_file import write_whole
 from tfcli.training.checkpoint import newest_checkpoint, restore
 from tfcli.training.settings import refuse_changed_settings, settings_of
 from tfcli.training.state import TrainingState
@@ -97,14 +98,10 @@ def write_end(run: Run, state: TrainingState) -> None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.new")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        write_whole(path, text)
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be written: {error.strerror or error}",
             "free some space or mend the folder's permissions, then run again",
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
