@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +126,16 @@ def test_both_names_of_the_help_show_the_same_page_and_do_nothing_else(
     assert pages[0].err == ""
     assert f"Usage: tfcli {verb} " in re.sub(r"\x1b\[[0-9;]*m", "", pages[0].out)
     assert not list(tmp_path.iterdir())
+
+
+def test_help_loads_neither_markdown_nor_tracebacks_and_leaves_the_real_ones_for_others():
+    program = """
+import sys
+from tfcli.app import main
+assert main(["--help"]) == 0
+loaded = [name for name in ("rich.markdown", "rich.traceback", "markdown_it", "pygments") if name in sys.modules]
+from rich.markdown import Markdown
+print(loaded, Markdown("*real*").parsed[0].type, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == "[] paragraph_open\n"
