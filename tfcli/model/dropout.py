@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-@torch.library.custom_op("tfcli::dropout_mask", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,))
 def _dropout_mask(like: Tensor, p: float) -> Tensor:
     n = like.numel()
     words = torch.empty((n + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
@@ -21,10 +20,19 @@ def _dropout_mask(like: Tensor, p: float) -> Tensor:
     return kept.to(like.dtype).mul_(1.0 / (1.0 - p))
 
 
-@_dropout_mask.register_fake
-def _(like: Tensor, p: float) -> Tensor:
+def _shape_of_mask(like: Tensor, p: float) -> Tensor:
     del p  # shapes alone are asked for
     return torch.empty(like.shape, dtype=like.dtype, device=like.device)
+
+
+# An operator of its own, so that a compiler takes it as a whole and does not look for its random numbers inside. Through
+# torch.library.custom_op it would load torch's compiler on the first call: a second and a half before the first step.
+_LIBRARY = torch.library.Library("tfcli", "DEF")  # type: ignore[no-untyped-call]
+_LIBRARY.define(  # type: ignore[no-untyped-call]
+    "dropout_mask(Tensor like, float p) -> Tensor", tags=(torch.Tag.nondeterministic_seeded,)
+)
+_LIBRARY.impl("dropout_mask", _dropout_mask, "CPU")  # type: ignore[no-untyped-call]
+torch.library.register_fake("tfcli::dropout_mask", _shape_of_mask, lib=_LIBRARY)
 
 
 def dropout(x: Tensor, p: float) -> Tensor:
@@ -32,7 +40,7 @@ def dropout(x: Tensor, p: float) -> Tensor:
     if p == 0.0:
         return x
     if x.device.type == "cpu":
-        mask: Tensor = _dropout_mask(x.detach(), p)
+        mask: Tensor = torch.ops.tfcli.dropout_mask(x.detach(), p)
         return x * mask
     return F.dropout(x, p)
 
