@@ -174,7 +174,7 @@ def test_a_training_can_be_followed_from_its_start_over_a_stop_to_its_end(tmp_pa
     seen = []
     end_time = time.monotonic() + 600
     try:
-        while not seen or len(seen[-1]["course"]["valid_bleu"]) < 4:
+        while not seen or len(seen[-1]["course"]["valid_bleu"]) < 3:
             assert training.poll() is None, training.stderr.read().decode()
             assert time.monotonic() < end_time
             if (run / "recipe.yaml").is_file():
@@ -190,7 +190,7 @@ def test_a_training_can_be_followed_from_its_start_over_a_stop_to_its_end(tmp_pa
     assert len(set(lengths)) > 2
     last = seen[-1]
     assert [step for step, _ in last["course"]["train_loss"]] == list(range(3, last["last_step"] + 1, 3))
-    assert [step for step, _ in last["course"]["valid_bleu"]][:4] == [12, 24, 36, 48]
+    assert [step for step, _ in last["course"]["valid_bleu"]][:3] == [12, 24, 36]
     assert last["course"]["target_tokens_per_second"]["lately"] > 0
     left = (100_000 - last["course"]["train_loss"][-1][0]) * last["course"]["seconds_per_step"]
     assert last["course"]["seconds_left"] == pytest.approx(left)
