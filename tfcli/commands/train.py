@@ -111,8 +111,10 @@ def train(
     keep_compiled_code_at_home()
     from tfcli.corpus.prepare import prepare
     from tfcli.model.precision import pick_device
+    from tfcli.training.learner import refuse_impossible
 
     pick_device(device or "auto")  # before anything is written or dropped
+    refuse_impossible(settings)
     prepared = prepare(
         settings, opened.train, opened.valid, run_dir, say_or_warn, replace=fresh and not dry_run
     )

@@ -217,6 +217,9 @@ class TrainingSection(Section):
     """Course of the learning rate after the warm-up; cosine falls to `min_learning_rate` at `max_steps`."""
     min_learning_rate: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Floor of the learning rate after the warm-up."""
+    freeze: list[Annotated[str, StringConstraints(min_length=1)]] = Field(default_factory=list)
+    """Parameters that stay as they are, by how their names begin: `[src_embedding, encoder.0]`; a matrix that several
+    names share is frozen under all of them."""
     adam_beta1: Probability = 0.9
     """AdamW's decay of the gradient's mean."""
     adam_beta2: Probability = 0.98

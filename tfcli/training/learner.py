@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tfcli.model.config import ModelConfig
 from tfcli.model.transformer import Transformer
 from tfcli.training.compiled import CompiledForward
+from tfcli.training.freeze import freeze
 from tfcli.training.optimizer import make_optimizer
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tfcli.model.precision import Precision
+    from tfcli.recipe.schema import Recipe
     from tfcli.training.run import Run
 
 
@@ -42,6 +45,8 @@ def make_learner(run: Run) -> Learner:
     forward: Callable[..., Tensor] = model
     if run.compiled:
         forward = CompiledForward(model, run.device, run.precision, training.batch_tokens)
+    for name in freeze(model, training.freeze):
+        run.reporter.note(f"{name} is frozen, too: training.freeze names a matrix that it shares")
     return Learner(
         model=model,
         forward=forward,
@@ -51,3 +56,13 @@ def make_learner(run: Run) -> Learner:
         label_smoothing=training.label_smoothing,
         clip_norm=training.clip_norm,
     )
+
+
+def refuse_impossible(recipe: Recipe) -> None:
+    """Find out, before any text is read, what cannot be done with the network that `recipe` describes.
+
+    Raises: RecipeError.
+    """
+    with torch.device("meta"):  # no vocabularies yet, and no memory for the weights
+        model = Transformer(ModelConfig.from_recipe(recipe.model, 16, 16))
+    freeze(model, recipe.training.freeze)

@@ -15,11 +15,16 @@ if TYPE_CHECKING:
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
+def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that are not frozen, by name."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Return the parameters in two groups: matrices, which decay, and embeddings, biases and norms, which do not."""
+    """Return what is to be trained in two groups: matrices, which decay, and embeddings, biases and norms, which do not."""
     decayed: list[Tensor] = []
     others: list[Tensor] = []
-    for name, parameter in model.named_parameters():
+    for name, parameter in trained_parameters(model).items():
         is_matrix = parameter.dim() > 1 and "embedding" not in name and not name.startswith("output")
         (decayed if is_matrix else others).append(parameter)
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -58,7 +63,7 @@ def restore_optimizer(
     """
     if updates == 0:
         return
-    for name, parameter in model.named_parameters():
+    for name, parameter in trained_parameters(model).items():
         try:
             moments = {moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in MOMENTS}
         except KeyError as error:
