@@ -319,6 +319,10 @@ class Transformer(nn.Module):
         """Return an empty cache for `decode`."""
         return KeyValueCache.empty(len(self.decoder))
 
+    def maps(self, name: str, matrix: Tensor) -> tuple[Tensor, ...]:
+        """Return the maps in a layer's matrix: queries, keys and values share one but are maps of their own."""
+        return matrix.chunk(matrix.shape[0] // self.config.d_model if "kv" in name else 1)
+
     def _initialize(self) -> None:
         """Draw Xavier-uniform matrices and embeddings of variance 1/D, which `Embedding` scales to 1."""
         for name, parameter in self.named_parameters():
@@ -327,9 +331,7 @@ class Transformer(nn.Module):
             if "embedding" in name or name.startswith("output"):
                 nn.init.normal_(parameter, std=self.config.d_model**-0.5)
             elif parameter.dim() > 1:
-                # queries, keys and values share a matrix but are maps of their own
-                n_maps = parameter.shape[0] // self.config.d_model if "kv" in name else 1
-                for part in parameter.chunk(n_maps):
+                for part in self.maps(name, parameter):
                     nn.init.xavier_uniform_(part)
             else:
                 nn.init.zeros_(parameter)

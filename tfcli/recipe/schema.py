@@ -220,6 +220,11 @@ class TrainingSection(Section):
     freeze: list[Annotated[str, StringConstraints(min_length=1)]] = Field(default_factory=list)
     """Parameters that stay as they are, by how their names begin: `[src_embedding, encoder.0]`; a matrix that several
     names share is frozen under all of them."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """Muon orthogonalises the updates of the layers' matrices; embeddings, output, norms and biases stay with AdamW.
+    `learning_rate` and `weight_decay` serve both."""
+    muon_momentum: Probability = 0.95
+    """Muon's decay of the gradient's mean."""
     adam_beta1: Probability = 0.9
     """AdamW's decay of the gradient's mean."""
     adam_beta2: Probability = 0.98

@@ -2,7 +2,7 @@
 
     checkpoints/step-00000500/
         model.safetensors       weights
-        optimizer.safetensors   AdamW's moments
+        optimizer.safetensors   the optimizer's moments
         rng.safetensors         states of torch's random number generators
         state.json              TrainingState and the recipe's settings
         manifest.json           sha256 of each file above; written last
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from tfcli.training.optimizer import Optimizer
+
 _NAME = re.compile(r"^step-(\d{8,})$")
 _FILES = {"model.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json"}
 _DAMAGED_HINT = "delete this checkpoint, and run again: the others are used without it"
@@ -60,7 +62,7 @@ def checkpoint_folders(root: Path) -> list[Path]:
 def save_checkpoint(
     root: Path,
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     state: TrainingState,
     settings: dict[str, Any],
 ) -> Path:
@@ -135,7 +137,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{folder}: damaged ({error})", _DAMAGED_HINT) from error
 
 
-def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer) -> None:
     """Put weights, optimizer and random number generators back as they were.
 
     Raises: CheckpointError when they do not fit.

@@ -11,7 +11,8 @@ from tfcli.model.config import ModelConfig
 from tfcli.model.transformer import Transformer
 from tfcli.training.compiled import CompiledForward
 from tfcli.training.freeze import freeze
-from tfcli.training.optimizer import make_optimizer
+from tfcli.training.muon import refuse_muon_without
+from tfcli.training.optimizer import layer_matrices, make_optimizer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from tfcli.model.precision import Precision
     from tfcli.recipe.schema import Recipe
+    from tfcli.training.optimizer import Optimizer
     from tfcli.training.run import Run
 
 
@@ -29,7 +31,7 @@ class Learner:
 
     model: Transformer
     forward: Callable[..., Tensor]
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     device: torch.device
     precision: Precision
     label_smoothing: float
@@ -50,7 +52,7 @@ def make_learner(run: Run) -> Learner:
     return Learner(
         model=model,
         forward=forward,
-        optimizer=make_optimizer(model, training),
+        optimizer=make_optimizer(model, training, run.precision),
         device=run.device,
         precision=run.precision,
         label_smoothing=training.label_smoothing,
@@ -66,3 +68,5 @@ def refuse_impossible(recipe: Recipe) -> None:
     with torch.device("meta"):  # no vocabularies yet, and no memory for the weights
         model = Transformer(ModelConfig.from_recipe(recipe.model, 16, 16))
     freeze(model, recipe.training.freeze)
+    if recipe.training.optimizer == "muon":
+        refuse_muon_without(layer_matrices(model))

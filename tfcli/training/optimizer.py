@@ -1,4 +1,4 @@
-"""AdamW, with weight decay on matrices alone."""
+"""AdamW, with weight decay on matrices alone, or Muon for the matrices of the layers with AdamW for the rest."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from tfcli.errors import CheckpointError
+from tfcli.training.muon import MuonAndAdamW
 
 if TYPE_CHECKING:
+    from tfcli.model.precision import Precision
+    from tfcli.model.transformer import Transformer
     from tfcli.recipe.schema import TrainingSection
 
+Optimizer = torch.optim.AdamW | MuonAndAdamW
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -20,55 +24,82 @@ def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
+def layer_matrices(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the matrices that are to be trained, by name; embeddings and output are none of them."""
+    return {
+        name: parameter
+        for name, parameter in trained_parameters(model).items()
+        if parameter.dim() > 1 and "embedding" not in name and not name.startswith("output")
+    }
+
+
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Return what is to be trained in two groups: matrices, which decay, and embeddings, biases and norms, which do not."""
-    decayed: list[Tensor] = []
-    others: list[Tensor] = []
-    for name, parameter in trained_parameters(model).items():
-        is_matrix = parameter.dim() > 1 and "embedding" not in name and not name.startswith("output")
-        (decayed if is_matrix else others).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    decayed = layer_matrices(model)
+    others = [parameter for name, parameter in trained_parameters(model).items() if name not in decayed]
+    return [
+        {"params": list(decayed.values()), "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
 
 
-def make_optimizer(model: nn.Module, settings: TrainingSection) -> torch.optim.AdamW:
+def make_optimizer(model: Transformer, settings: TrainingSection, precision: Precision) -> Optimizer:
     """Build the optimizer; its learning rate is set anew for each step.
 
+    Raises: RecipeError when there is nothing for Muon to do.
     Source: Loshchilov and Hutter, 2019.
     """
-    return torch.optim.AdamW(
-        parameter_groups(model, settings.weight_decay),
+    matrices, others = parameter_groups(model, settings.weight_decay)
+    adamw = torch.optim.AdamW(
+        [others] if settings.optimizer == "muon" else [matrices, others],
         lr=0.0,
         betas=(settings.adam_beta1, settings.adam_beta2),
         eps=settings.adam_epsilon,
         fused=True,
     )
+    if settings.optimizer == "adamw":
+        return adamw
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    return MuonAndAdamW(model, layer_matrices(model), adamw, settings, dtype)
 
 
-def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimizer's moments by `MOMENT.PARAMETER`; empty before the first step."""
-    return {
-        f"{moment}.{name}": optimizer.state[parameter][moment]
+def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """Return the optimizer's moments by `MOMENT.PARAMETER`; AdamW has none before the first step."""
+    adamw = optimizer.adamw if isinstance(optimizer, MuonAndAdamW) else optimizer
+    tensors = {
+        f"{moment}.{name}": adamw.state[parameter][moment]
         for name, parameter in model.named_parameters()
         for moment in MOMENTS
-        if parameter in optimizer.state
+        if parameter in adamw.state
     }
+    if isinstance(optimizer, MuonAndAdamW):
+        tensors |= {f"momentum.{name}": momentum for name, momentum in optimizer.momentum.items()}
+    return tensors
 
 
 def restore_optimizer(
-    model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], updates: int
+    model: nn.Module, optimizer: Optimizer, tensors: dict[str, Tensor], updates: int
 ) -> None:
     """Put moments from `optimizer_tensors` back, after `updates` updates.
 
     Raises: CheckpointError when a parameter's moments are missing.
     """
+    momentum = optimizer.momentum if isinstance(optimizer, MuonAndAdamW) else {}
+    adamw = optimizer.adamw if isinstance(optimizer, MuonAndAdamW) else optimizer
     if updates == 0:
+        adamw.state.clear()
+        for buffer in momentum.values():
+            buffer.zero_()
         return
-    for name, parameter in trained_parameters(model).items():
-        try:
+    try:
+        for name, parameter in trained_parameters(model).items():
+            if name in momentum:
+                momentum[name].copy_(tensors[f"momentum.{name}"])
+                continue
             moments = {moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in MOMENTS}
-        except KeyError as error:
-            raise CheckpointError(
-                f"the checkpoint's optimizer state lacks {error}", "use --fresh to start over"
-            ) from error
-        step = torch.tensor(float(updates), device=parameter.device)
-        optimizer.state[parameter] = {"step": step, **moments}
+            step = torch.tensor(float(updates), device=parameter.device)
+            adamw.state[parameter] = {"step": step, **moments}
+    except KeyError as error:
+        raise CheckpointError(
+            f"the checkpoint's optimizer state lacks {error}", "use --fresh to start over"
+        ) from error
