@@ -1,7 +1,10 @@
 """What must hold for training: exact normalisation, exact resume, every weight optimized once."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from tfcli.errors import CheckpointError, RecipeError, TrainingError
 from tfcli.model import folder as folder_module
 from tfcli.training import checkpoint as checkpoint_module
 from tfcli.training import fit as fit_module
+from tfcli.training.adamw import AdamW
 from tfcli.training.checkpoint import average_weights, checkpoint_folders, read_checkpoint
 from tfcli.training.fit import fit
 from tfcli.training.learner import make_learner
@@ -371,3 +375,34 @@ def test_a_gpu_trains_stops_and_resumes_in_bf16(tmp_path, compiled):
     assert fit(stopped).reason == "finished"
     losses = [[row["loss"] for row in rows_of(run) if row["kind"] == "train"] for run in (through, stopped)]
     assert losses[1] == pytest.approx(losses[0], rel=1e-2)
+
+
+def test_adamw_computes_what_torchs_does(tiny_model):
+    ours, theirs = tiny_model(), tiny_model()
+    theirs.load_state_dict(ours.state_dict())
+    adamw = AdamW(parameter_groups(ours, 0.1), betas=(0.9, 0.98), eps=1e-9)
+    expected = torch.optim.AdamW(parameter_groups(theirs, 0.1), betas=(0.9, 0.98), eps=1e-9, fused=True)
+    generator = torch.Generator().manual_seed(2)
+    for rate in (1e-2, 1e-3, 1e-2):
+        for ours_too, parameter in zip(ours.parameters(), theirs.parameters(), strict=True):
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+            ours_too.grad = parameter.grad.clone()
+        for group in (*adamw.param_groups, *expected.param_groups):
+            group["lr"] = rate
+        adamw.step()
+        expected.step()
+        adamw.zero_grad()
+    for found, wanted in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(found, wanted)
+        assert found.grad is None
+
+
+def test_an_uncompiled_step_does_not_load_torchs_compiler():
+    program = """
+import pathlib, sys, tempfile
+from tests.training_runs import make_run
+from tfcli.training.fit import fit
+fit(make_run(pathlib.Path(tempfile.mkdtemp()), max_steps=1))
+assert "torch._dynamo" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])

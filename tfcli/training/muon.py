@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from tfcli.model.transformer import Transformer
     from tfcli.recipe.schema import TrainingSection
+    from tfcli.training.adamw import AdamW
 
 # Of the polynomial a x + b x^3 + c x^5 that is applied to the singular values, five times: of norm 1 together, it
 # brings all from 0.002 on to between 0.68 and 1.21, rather than the large ones to 1 exactly.
@@ -64,7 +65,7 @@ class MuonAndAdamW:
         self,
         model: Transformer,
         matrices: Mapping[str, nn.Parameter],
-        adamw: torch.optim.AdamW,
+        adamw: AdamW,
         settings: TrainingSection,
         dtype: torch.dtype,
     ) -> None:
@@ -103,9 +104,9 @@ class MuonAndAdamW:
             for (weights, _), direction in zip(pairs, orthogonal, strict=True):
                 weights.add_(direction, alpha=-step_size)
 
-    def zero_grad(self, *, set_to_none: bool = True) -> None:
+    def zero_grad(self) -> None:
         """Drop the gradients."""
-        self.adamw.zero_grad(set_to_none)
+        self.adamw.zero_grad()
         for matrix in self.matrices.values():
             matrix.grad = None
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from tfcli.errors import CheckpointError
+from tfcli.training.adamw import AdamW
 from tfcli.training.muon import MuonAndAdamW
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tfcli.model.transformer import Transformer
     from tfcli.recipe.schema import TrainingSection
 
-Optimizer = torch.optim.AdamW | MuonAndAdamW
+Optimizer = AdamW | MuonAndAdamW
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
@@ -47,15 +48,12 @@ def make_optimizer(model: Transformer, settings: TrainingSection, precision: Pre
     """Build the optimizer; its learning rate is set anew for each step.
 
     Raises: RecipeError when there is nothing for Muon to do.
-    Source: Loshchilov and Hutter, 2019.
     """
     matrices, others = parameter_groups(model, settings.weight_decay)
-    adamw = torch.optim.AdamW(
+    adamw = AdamW(
         [others] if settings.optimizer == "muon" else [matrices, others],
-        lr=0.0,
         betas=(settings.adam_beta1, settings.adam_beta2),
         eps=settings.adam_epsilon,
-        fused=True,
     )
     if settings.optimizer == "adamw":
         return adamw

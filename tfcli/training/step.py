@@ -74,7 +74,7 @@ def train_step(learner: Learner, group: list[Batch], rate: float) -> StepResult:
         for parameters in learner.optimizer.param_groups:
             parameters["lr"] = rate
         learner.optimizer.step()
-    learner.optimizer.zero_grad(set_to_none=True)
+    learner.optimizer.zero_grad()
     return StepResult(float(loss_sum), float(nll_sum), tokens, norm, rate, updated)
 
 
