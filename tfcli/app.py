@@ -130,6 +130,8 @@ def _load_help() -> None:
         sys.modules[name] = stand_in
     try:
         importlib.import_module("typer.rich_utils")
+    except ImportError:
+        pass  # a Typer that imports more of them: it gets the real ones when it prints help
     finally:
         for name in absent:
             del sys.modules[name]

@@ -31,6 +31,21 @@ def test_whether_to_compile_follows_from_recipe_and_precision(monkeypatch, value
     assert pick_compile(settings(**values), CPU, precision) is expected
 
 
+def test_a_run_that_has_begun_goes_on_as_it_began_when_it_gets_more_steps(monkeypatch):
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: f"/bin/{name}")
+    assert pick_compile(settings(max_steps=400), CPU, "bf16") is False
+    assert pick_compile(settings(max_steps=2000), CPU, "bf16", begun=False) is False
+    assert pick_compile(settings(max_steps=2000, compile=True), CPU, "bf16", begun=False) is True
+
+
+def test_the_compiler_that_cxx_names_is_looked_for_without_its_options(monkeypatch):
+    monkeypatch.setenv("CXX", "ccache some++ -pipe")
+    asked = []
+    monkeypatch.setattr(compiled.shutil, "which", asked.append)
+    assert pick_compile(settings(), CPU, "bf16") is False
+    assert asked == ["ccache"]
+
+
 def test_without_a_compiler_nothing_is_compiled_and_asking_for_it_is_an_error(monkeypatch):
     monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
     assert pick_compile(settings(), CPU, "bf16") is False
@@ -59,6 +74,7 @@ def test_compiling_leaves_random_numbers_and_gradients_alone(tiny_model, monkeyp
     model.train()
     kept = torch.ones_like(model.encoder_norm.weight)
     model.encoder_norm.weight.grad = kept
+    before = kept.clone()
     forward = CompiledForward(model, CPU, "fp32", 64)
     batch = example_batch(100, model.config.n_heads, CPU)
     torch.manual_seed(4)
@@ -67,6 +83,7 @@ def test_compiling_leaves_random_numbers_and_gradients_alone(tiny_model, monkeyp
     torch.testing.assert_close(forward(*batch), expected, rtol=0, atol=0)
     assert len(calls) == 2  # the example and the batch
     assert model.encoder_norm.weight.grad is kept
+    assert torch.equal(kept, before)
     assert model.output.weight.grad is None
     forward(*batch)
     assert len(calls) == 3

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, get_args
@@ -184,8 +184,9 @@ def keep_compiled_code_at_home() -> None:
 
     Its own default is a folder below the shared /tmp, whose name others can guess.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "tfcli" / "torch-compile"))
+    with suppress(RuntimeError):  # a user without a home: torch's own place has to do
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "tfcli" / "torch-compile"))
 
 
 def say_or_warn(message: str) -> None:

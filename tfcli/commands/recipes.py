@@ -62,7 +62,7 @@ def open_recipe(given: str, overrides: "Sequence[str]", data_root: Path | None) 
     path = run / "recipe.yaml" if run is not None else find_recipe(given)
     if path.is_dir():
         raise _no_run(path)
-    recipe = load_recipe(path, overrides)
+    recipe = load_recipe(path, overrides, by_key=run is not None)
     roots = data_roots(recipe, path.parent, data_root)
     came_by_name = run is None and path != Path(given)
     if came_by_name and not any(

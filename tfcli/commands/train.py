@@ -223,13 +223,14 @@ def _make_run(
     from tfcli.text.pairs import read_pairs
     from tfcli.training.compiled import pick_compile
     from tfcli.training.provenance import environment
+    from tfcli.training.resume import begun_compiled
     from tfcli.training.run import Run
 
     device = pick_device(device_name)
     precision = pick_precision(recipe.training.precision, device)
     tokenizer = prepared.tokenizer
     config = ModelConfig.from_recipe(recipe.model, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)
-    compiled = pick_compile(recipe.training, device, precision)
+    compiled = pick_compile(recipe.training, device, precision, begun_compiled(run_dir))
     how = f"{precision}, compiled" if compiled else precision
     say(f"{run_dir}: {counted(len(prepared.train), 'pair')}, training on {device} in {how}")
     pairs = list(read_pairs(prepared.valid_files))

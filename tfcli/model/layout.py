@@ -38,29 +38,26 @@ class Packing:
     @classmethod
     def of(cls, lengths: NDArray[np.integer[Any]], n_heads: int, device: torch.device) -> Packing:
         """Plan the moves for sentences of `lengths` (B,), each at least 1."""
-        n_sentences, longest, n_tokens = len(lengths), int(lengths.max()), int(lengths.sum())
-        sentence = np.repeat(np.arange(n_sentences), lengths)  # (N,)
-        position = np.arange(n_tokens) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # (N,)
-        token = np.zeros((n_sentences, 1, longest), dtype=np.int64)
-        token[sentence, 0, position] = np.arange(n_tokens)
-        is_real = np.arange(longest) < lengths[:, None]
-        head = np.arange(n_heads)
+        n_sentences, longest = len(lengths), int(lengths.max())
+        first = np.cumsum(lengths) - lengths  # (B,)
+        sentence_of = np.repeat(np.arange(n_sentences), lengths)
+        sentence = torch.from_numpy(sentence_of).to(device, non_blocking=True)  # (N,)
+        position = torch.from_numpy(np.arange(len(sentence_of)) - first[sentence_of]).to(
+            device, non_blocking=True
+        )  # (N,)
+        token = torch.zeros((n_sentences, 1, longest), dtype=torch.int64, device=device)
+        token[sentence, 0, position] = torch.arange(len(sentence_of), device=device)
+        is_real = torch.zeros((n_sentences, longest), dtype=torch.bool, device=device)
+        is_real[sentence, position] = True
+        head = torch.arange(n_heads, device=device)
         spread, collect = {}, {}
         for n_maps in (1, 2, 3):
-            part = np.arange(n_maps)
+            part = torch.arange(n_maps, device=device)
             rows = (token * n_maps + part[:, None, None, None]) * n_heads + head[:, None]  # (m, B, H, T)
             places = (part[:, None] * n_sentences + sentence[:, None, None]) * n_heads + head  # (N, m, H)
-            places = places * longest + position[:, None, None]
-            spread[n_maps] = torch.from_numpy(rows.ravel()).to(device)
-            collect[n_maps] = torch.from_numpy(places.ravel()).to(device)
-        return cls(
-            n_sentences,
-            longest,
-            torch.from_numpy(position).to(device),
-            torch.from_numpy(is_real).to(device),
-            spread,
-            collect,
-        )
+            spread[n_maps] = rows.flatten()
+            collect[n_maps] = (places * longest + position[:, None, None]).flatten()
+        return cls(n_sentences, longest, position, is_real, spread, collect)
 
 
 @dataclass(frozen=True)

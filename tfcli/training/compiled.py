@@ -2,14 +2,18 @@
 
 Left to itself, torch.compile makes new kernels whenever a batch does not fit the ones it has, so that which kernel a
 batch meets depends on the batches since the program was started. Here kernels are made once, with sizes left open, on
-a batch that is the same for every start of a run; a later batch that does not fit them (one without any padding, say)
-runs uncompiled. Which way a batch goes is then a function of its shape.
+a batch that is the same for every start of a run; a later batch that does not fit them (a single sentence, say) runs
+uncompiled. Which way a batch goes is then a function of its shape.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import sys
+import sysconfig
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,33 +30,42 @@ if TYPE_CHECKING:
     from tfcli.model.transformer import Transformer
     from tfcli.recipe.schema import TrainingSection
 
-COMPILERS = ("g++", "clang++", "c++", "cl")
-# With bf16 products on a CPU, compiling doubled the rate of a small network and cost half a minute, a hundred steps of
-# 4,096 pieces; in fp32 it made 0.85 of the rate (benchmarks/RESULTS.md). It has not been measured on GPUs yet.
+# What torch.compile takes for CPUs where the variable CXX names nothing else.
+COMPILER = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+# In a trial with bf16 products on a CPU, compiling made a small network 1.5 times as fast and cost half a minute, as much
+# as it saves on a hundred and twenty batches of 4,096 pieces; four times that is safe. In fp32 it made 0.85 of the rate
+# (benchmarks/RESULTS.md). It has not been measured on GPUs yet.
 PIECES_WORTH_COMPILING = 2_000_000
 
 
-def pick_compile(settings: TrainingSection, device: torch.device, precision: Precision) -> bool:
+def pick_compile(
+    settings: TrainingSection, device: torch.device, precision: Precision, begun: bool | None = None
+) -> bool:
     """Return whether the network is compiled; null in the recipe: where that is known to end the run sooner.
+
+    A run that has begun goes on as it began: `begun` tells how.
 
     Raises: RecipeError when the recipe wants it and there is no compiler.
     """
     compiler = device.type != "cpu" or _has_compiler()
+    if settings.compile is None and begun is not None:
+        return begun
     if settings.compile is None:
         pieces = settings.max_steps * settings.accumulation_steps * settings.batch_tokens
         pays = device.type == "cpu" and precision == "bf16" and pieces >= PIECES_WORTH_COMPILING
         return pays and compiler
     if settings.compile and not compiler:
         raise RecipeError(
-            "training.compile: true needs a C++ compiler, and none of g++, clang++ or c++ is on the path",
-            "install one, name it in the variable CXX, or leave training.compile out",
+            f"training.compile: true needs a C++ compiler ({COMPILER}) and Python's header files, and one is missing",
+            "install them, or name another compiler in the variable CXX, or leave training.compile out",
         )
     return settings.compile
 
 
 def _has_compiler() -> bool:
-    named = os.environ.get("CXX")
-    return any(shutil.which(name) for name in ((named,) if named else COMPILERS))
+    command = shlex.split(os.environ.get("CXX") or COMPILER)
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    return shutil.which(command[0]) is not None and header.is_file()
 
 
 class CompiledForward:
@@ -79,6 +92,7 @@ class CompiledForward:
         """Run the example forwards and backwards; gradients and random numbers are left as they were."""
         device, precision, batch_tokens = self._example
         kept = [parameter.grad for parameter in self._model.parameters()]
+        self._model.zero_grad()  # what is kept is not added to
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.enable_grad():
             with autocast(device, precision):

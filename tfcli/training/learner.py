@@ -65,6 +65,8 @@ def refuse_impossible(recipe: Recipe) -> None:
 
     Raises: RecipeError.
     """
+    if not recipe.training.freeze and recipe.training.optimizer == "adamw":
+        return  # nothing to find out, and torch's meta device takes seconds to load
     with torch.device("meta"):  # no vocabularies yet, and no memory for the weights
         model = Transformer(ModelConfig.from_recipe(recipe.model, 16, 16))
     freeze(model, recipe.training.freeze)

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any
 from tfcli.errors import CheckpointError, RecipeError
 from tfcli.recipe.loader import dump_recipe
 from tfcli.text.whole_file import write_whole
-from tfcli.training.checkpoint import newest_checkpoint, restore
+from tfcli.training.checkpoint import (
+    checkpoint_folders,
+    newest_checkpoint,
+    read_checkpoint,
+    restore,
+)
 from tfcli.training.settings import refuse_changed_settings, settings_of
 from tfcli.training.state import TrainingState
 
@@ -49,6 +54,16 @@ def resume(run: Run, learner: Learner) -> TrainingState:
     if not is_finished(run, state):
         run.reporter.note(f"resuming from {checkpoint.folder}")
     return state
+
+
+def begun_compiled(run_dir: Path) -> bool | None:
+    """Return whether the run that goes on in `run_dir` was compiled so far; None where none has begun."""
+    for folder in reversed(checkpoint_folders(run_dir / "checkpoints")):
+        try:
+            return bool(read_checkpoint(folder).settings.get("training.compile"))
+        except CheckpointError:
+            continue  # named when the run resumes
+    return None
 
 
 def describe(run: Run) -> None:
