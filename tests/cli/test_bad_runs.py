@@ -10,6 +10,8 @@ from tests.cli.conftest import write_small_corpus
 from tests.cli.test_bad_folders import full_disk, put_pickle
 from tests.cli.test_bad_input import refused, tree
 from tfcli.app import main
+from tfcli.commands.train_display import ConsoleReporter
+from tfcli.errors import CheckpointError
 
 
 def test_a_run_folder_that_cannot_be_written_is_told(tmp_path, capsys):
@@ -52,6 +54,28 @@ def test_a_disk_that_fills_while_a_run_is_made_leaves_nothing_half_written(tmp_p
     assert hint == "hint: free some space or mend the folder's permissions, then run again"
     assert (folder / "recipe.yaml").read_text().startswith("name: small\n")  # the one before
     assert not [path for path in folder.iterdir() if path.name.endswith(".new")]
+
+
+def test_a_disk_that_fills_up_between_checkpoints_is_told_by_the_file_that_did_not_fit(tmp_path, capsys):
+    recipe, folder = write_small_corpus(tmp_path), tmp_path / "run"
+    assert main(["tokenize", str(recipe), "--out", str(folder), "-q"]) == 0
+    capsys.readouterr()
+    changes = ["log_every=1", "max_steps=80", "checkpoint_every=1000", "validate_every=1000"]
+    options = [word for change in changes for word in ("--set", f"training.{change}")]
+    with full_disk(6_000):
+        [error], hint = refused(capsys, 4, "train", recipe, "--out", folder, *options)
+    assert error == f"{folder}/metrics.jsonl: cannot be written: File too large"
+    assert hint == (
+        "hint: free some space or mend the folder's permissions, then run again: it resumes from the last good checkpoint"
+    )
+
+
+def test_a_log_that_cannot_be_written_is_told():
+    with (
+        ConsoleReporter(10, Path("/dev/full")) as reporter,
+        pytest.raises(CheckpointError, match=r"^/dev/full: cannot be written: No space left on device$"),
+    ):
+        reporter.note("step 1")
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from tests.training_runs import make_run, rows_of
 from tfcli.corpus.batches import Batch, TrainingBatches
 from tfcli.errors import CheckpointError, RecipeError, TrainingError
 from tfcli.model import folder as folder_module
-from tfcli.training import checkpoint as checkpoint_module
 from tfcli.training import fit as fit_module
 from tfcli.training.adamw import AdamW
 from tfcli.training.checkpoint import average_weights, checkpoint_folders, read_checkpoint
@@ -323,7 +322,7 @@ def test_other_scoring_chooses_the_best_model_anew(tmp_path):
 
 def test_a_full_disk_leaves_the_last_good_checkpoint_and_says_what_to_do(tmp_path, monkeypatch):
     run = make_run(tmp_path)
-    saved = checkpoint_module.save_file
+    saved = folder_module.save_file
     written = []
 
     def full_disk(tensors, path):
@@ -333,7 +332,7 @@ def test_a_full_disk_leaves_the_last_good_checkpoint_and_says_what_to_do(tmp_pat
         saved(tensors, path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_module, "save_file", full_disk)
+        patch.setattr(folder_module, "save_file", full_disk)
         with pytest.raises(
             CheckpointError, match=r"step-00000004: cannot be written.*No space left"
         ) as caught:
@@ -349,7 +348,7 @@ def test_a_model_folder_that_cannot_be_written_leaves_the_one_before(tmp_path, m
     saved = folder_module.save_file
 
     def full_disk(tensors, path):
-        if (run.run_dir / "best").exists():
+        if path.parent.name == ".best.new" and (run.run_dir / "best").exists():
             raise SafetensorError("No space left on device")
         saved(tensors, path)
 

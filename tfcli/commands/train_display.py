@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfcli.commands.console import Progress, draws_bars, progress, say, warn
+from tfcli.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +21,12 @@ class ConsoleReporter:
 
     def __init__(self, max_steps: int, log: Path | None) -> None:
         self._max_steps = max_steps
-        self._log = log.open("a", encoding="utf-8") if log is not None else None
+        # unbuffered: what could not be written once is not tried again when the file is closed
+        self._log = log.open("ab", buffering=0) if log is not None else None
         self._bar: Progress | None = None
         self._close_bar: Callable[[], object] | None = None
         self._shown_step = 0
+        self._bar_step = 0
         self._start = (time.perf_counter(), 0)
         self._rate_from = (0.0, 0)  # elapsed seconds and tokens at the last line
         self._rate = 0.0
@@ -51,10 +54,9 @@ class ConsoleReporter:
 
     def progress(self, state: "TrainingState", result: "StepResult") -> None:
         """Move the live line."""
-        if self._shown_step == 0:
+        if self._shown_step == 0 or state.step <= self._shown_step:  # the first step, or the run went back
             self._start = (time.perf_counter(), state.step - 1)
             self._rate_from = (state.elapsed_seconds, state.tokens)
-            self._shown_step = state.step - 1
         if state.elapsed_seconds - self._rate_from[0] > 2.0:
             seconds, tokens = self._rate_from
             self._rate = (state.tokens - tokens) / (state.elapsed_seconds - seconds)
@@ -84,14 +86,14 @@ class ConsoleReporter:
             manager = progress("training", self._max_steps, "step")
             self._bar = manager.__enter__()
             self._close_bar = functools.partial(manager.__exit__, None, None, None)
-            self._bar.advance(state.step - 1)
         perplexity = math.exp(min(result.nll / result.tokens, 100.0))
         rate = self._rate or state.tokens / max(state.elapsed_seconds, 1e-3)  # none of its own yet
         self._bar.update(
             description=f"loss {result.loss / result.tokens:.2f} ppl {perplexity:.1f} "
             f"lr {result.learning_rate:.0e} {rate:,.0f} tok/s"
         )
-        self._bar.advance(1)
+        self._bar.advance(state.step - self._bar_step)
+        self._bar_step = state.step
 
     def _remaining(self, step: int) -> str:
         start_time, start_step = self._start
@@ -99,9 +101,16 @@ class ConsoleReporter:
         return duration(per_step * (self._max_steps - step))
 
     def _write(self, line: str) -> None:
-        if self._log is not None:
-            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-            self._log.flush()
+        if self._log is None:
+            return
+        try:
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n".encode())
+        except OSError as error:
+            raise CheckpointError(
+                f"{self._log.name}: cannot be written: {error.strerror or error}",
+                "free some space or mend the folder's permissions, then run again: it resumes from the last good "
+                "checkpoint",
+            ) from error
 
 
 def duration(seconds: float) -> str:

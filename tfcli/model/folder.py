@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT = 1
-OLD_BEST = ".best.old"  # stands in for best/ where a crash came between two renames
+OLD_BEST = ".best.old"  # stands in for best/ where a crash came between the two renames of `put_in_place`
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 _NO_PICKLES = (
     "loading a pickle can run any program hidden in it, so tfcli never does: get the weights as safetensors, or "
@@ -160,7 +160,7 @@ def save_model_folder(
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         _write_model_folder(beside, model, tokenizer, info, card)
-        _put_in_place(beside, folder)
+        put_in_place(beside, folder)
     except (OSError, SafetensorError, DataError) as error:
         raise CheckpointError(
             f"{folder}: cannot be written: {error}",
@@ -178,24 +178,33 @@ def _write_model_folder(
     (beside / "config.json").write_text(
         json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    weights = beside / "model.safetensors"
-    save_file({name: t.contiguous().cpu() for name, t in model_tensors(model).items()}, weights)
-    # safetensors writes for the owner alone; a model may be read by whoever may read the rest
-    weights.chmod((beside / "config.json").stat().st_mode)
+    save_tensors(model_tensors(model), beside / "model.safetensors")
     tokenizer.save(beside)
     (beside / "README.md").write_text(card, encoding="utf-8")
     for path in (*beside.iterdir(), beside):
         sync(path)
 
 
-def _put_in_place(beside: Path, folder: Path) -> None:
-    old = folder.with_name(OLD_BEST if folder.name == "best" else f".{folder.name}.old")
+def save_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file with the permissions of any new file; safetensors itself writes for the owner alone.
+
+    Raises: OSError or SafetensorError when it cannot be written.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    save_file({name: tensor.contiguous().cpu() for name, tensor in tensors.items()}, path)
+    path.chmod(mode)
+
+
+def put_in_place(beside: Path, folder: Path) -> None:
+    """Give the folder `beside` its name; one that has this name already is `.NAME.old` until the new one stands."""
+    old = folder.with_name(f".{folder.name}.old")
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     beside.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
     sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def sync(path: Path) -> None:

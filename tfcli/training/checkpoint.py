@@ -7,8 +7,8 @@
         state.json              TrainingState and the recipe's settings
         manifest.json           sha256 of each file above; written last
 
-A checkpoint is written under another name, synced to disk and renamed. Reading verifies the manifest; a damaged
-newest checkpoint is named and the one before it used.
+A checkpoint is written under another name, synced to disk and renamed; one that goes is renamed before it is
+deleted. Reading verifies the manifest; a damaged newest checkpoint is named and the one before it used.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 
 from tfcli.errors import CheckpointError
-from tfcli.model.folder import load_weights, model_tensors, read_tensors, sync
+from tfcli.model.folder import load_weights, model_tensors, put_in_place, read_tensors, save_tensors, sync
 from tfcli.training.optimizer import optimizer_tensors, restore_optimizer
+from tfcli.training.random_states import random_states, restore_random_states
 from tfcli.training.state import TrainingState
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tfcli.training.optimizer import Optimizer
 
 _NAME = re.compile(r"^step-(\d{8,})$")
+_UNFINISHED = re.compile(r"^\.(step-\d{8,})\.(new|old|gone)$")
 _FILES = {"model.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json"}
 _DAMAGED_HINT = "delete this checkpoint, and run again: the others are used without it"
 
@@ -59,6 +60,21 @@ def checkpoint_folders(root: Path) -> list[Path]:
     return [path for _, path in sorted(found)]
 
 
+def step_of(folder: Path) -> int:
+    """Return the step of a checkpoint by its name."""
+    return int(folder.name.removeprefix("step-"))
+
+
+def tidy(root: Path) -> None:
+    """Finish what a crash cut short: what is half-written or half-deleted goes, a half-replaced checkpoint is put back."""
+    for path in [*root.iterdir()] if root.is_dir() else []:
+        if match := _UNFINISHED.match(path.name):
+            if match[2] == "old" and not (root / match[1]).exists():
+                path.rename(root / match[1])
+            else:
+                shutil.rmtree(path)
+
+
 def save_checkpoint(
     root: Path,
     model: nn.Module,
@@ -73,18 +89,19 @@ def save_checkpoint(
     folder = root / f"step-{state.step:08d}"
     beside = root / f".{folder.name}.new"
     try:
+        if not root.is_dir():
+            root.mkdir(parents=True)
+            sync(root.parent)
         shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        save_file(_for_disk(model_tensors(model)), beside / "model.safetensors")
-        save_file(_for_disk(optimizer_tensors(model, optimizer)), beside / "optimizer.safetensors")
-        save_file(_random_states(), beside / "rng.safetensors")
+        beside.mkdir()
+        save_tensors(model_tensors(model), beside / "model.safetensors")
+        save_tensors(optimizer_tensors(model, optimizer), beside / "optimizer.safetensors")
+        save_tensors(random_states(), beside / "rng.safetensors")
         _write_json(beside / "state.json", {"state": state.to_dict(), "settings": settings})
         _write_json(beside / "manifest.json", {path.name: _sha256(path) for path in sorted(beside.iterdir())})
         for path in (*beside.iterdir(), beside):
             sync(path)
-        shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
-        sync(root)
+        put_in_place(beside, folder)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{folder}: cannot be written: {error}",
@@ -125,16 +142,23 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises: CheckpointError when anything is missing, differs from the manifest or cannot be understood.
     """
     try:
+        _require(folder / "manifest.json")
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         if missing := sorted(_FILES - manifest.keys()):
             raise CheckpointError(f"{folder / 'manifest.json'}: damaged (lacks {missing[0]})", _DAMAGED_HINT)
         for name, expected in manifest.items():
+            _require(folder / name)
             if _sha256(folder / name) != expected:
                 raise CheckpointError(f"{folder / name}: damaged (its checksum differs)", _DAMAGED_HINT)
         values = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         return Checkpoint(folder, TrainingState.from_dict(values["state"]), values["settings"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{folder}: damaged ({error})", _DAMAGED_HINT) from error
+
+
+def _require(path: Path) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: damaged (the file is missing)", _DAMAGED_HINT)
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer) -> None:
@@ -146,13 +170,7 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer) -> N
     load_weights(model, read_tensors(weights), str(weights))
     moments = read_tensors(checkpoint.folder / "optimizer.safetensors")
     restore_optimizer(model, optimizer, moments, checkpoint.state.updates)
-    states = read_tensors(checkpoint.folder / "rng.safetensors")
-    torch.set_rng_state(states["cpu"])
-    for i in range(torch.cuda.device_count()):
-        if f"cuda.{i}" in states:
-            torch.cuda.set_rng_state(states[f"cuda.{i}"], i)
-    if "mps" in states and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(states["mps"])
+    restore_random_states(read_tensors(checkpoint.folder / "rng.safetensors"))
 
 
 def scheduled_checkpoints(root: Path, every: int, keep: int, last_step: int) -> list[Path]:
@@ -160,7 +178,7 @@ def scheduled_checkpoints(root: Path, every: int, keep: int, last_step: int) -> 
 
     One that was written because a run was stopped in between is not among them: it must not change the average.
     """
-    steps = {int(folder.name.removeprefix("step-")): folder for folder in checkpoint_folders(root)}
+    steps = {step_of(folder): folder for folder in checkpoint_folders(root)}
     scheduled = [step for step in steps if step <= last_step and (step % every == 0 or step == last_step)]
     return [steps[step] for step in scheduled[-keep:]]
 
@@ -170,12 +188,19 @@ def drop_old_checkpoints(root: Path, step: int, every: int, keep: int) -> None:
 
     Those behind it go too: they are damaged, or the run would have resumed from them.
     """
-    steps = {folder: int(folder.name.removeprefix("step-")) for folder in checkpoint_folders(root)}
+    steps = {folder: step_of(folder) for folder in checkpoint_folders(root)}
     scheduled = [folder for folder, number in steps.items() if number % every == 0 and number <= step]
     kept = {*(folder for folder, number in steps.items() if number == step), *scheduled[-keep:]}
     for folder in steps:
         if folder not in kept:
-            shutil.rmtree(folder)
+            delete_checkpoint(folder)
+
+
+def delete_checkpoint(folder: Path) -> None:
+    """Delete a checkpoint so that no half of it ever has its name."""
+    gone = folder.with_name(f".{folder.name}.gone")
+    folder.rename(gone)
+    shutil.rmtree(gone)
 
 
 def average_weights(folders: list[Path]) -> dict[str, Tensor]:
@@ -188,19 +213,6 @@ def average_weights(folders: list[Path]) -> dict[str, Tensor]:
         for name, tensor in read_tensors(folder / "model.safetensors").items():
             total[name] = total.get(name, torch.zeros(())) + tensor.double()
     return {name: (tensor / len(folders)).float() for name, tensor in total.items()}
-
-
-def _for_disk(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-
-
-def _random_states() -> dict[str, Tensor]:
-    states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states |= {f"cuda.{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
-    if torch.backends.mps.is_available():
-        states["mps"] = torch.mps.get_rng_state()
-    return states
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:

@@ -66,6 +66,7 @@ def fit(run: Run) -> Outcome:
                 validate(run, learner, state, record)
             stopped = run.stop_asked() and not last
             if stopped or is_over(run, state) or state.step % training.checkpoint_every == 0:
+                record.sync()
                 _save(run, learner, state)
         if stopped:
             return Outcome("stopped", state.step, state.best_step, state.best_bleu, state.elapsed_seconds)

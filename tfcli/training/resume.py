@@ -16,6 +16,7 @@ from tfcli.training.checkpoint import (
     newest_checkpoint,
     read_checkpoint,
     restore,
+    tidy,
 )
 from tfcli.training.settings import refuse_changed_settings, settings_of
 from tfcli.training.state import TrainingState
@@ -32,6 +33,7 @@ def resume(run: Run, learner: Learner) -> TrainingState:
 
     Raises: RecipeError when the run was started with other settings, CheckpointError when all checkpoints are damaged.
     """
+    tidy(run.run_dir / "checkpoints")
     checkpoint = newest_checkpoint(run.run_dir / "checkpoints", run.reporter.warn)
     if checkpoint is None:
         return TrainingState()
