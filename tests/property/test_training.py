@@ -252,7 +252,9 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_many_end_the_run(tmp_
     monkeypatch.setattr(fit_module, "make_learner", broken)
     with pytest.raises(TrainingError, match="10 updates in a row were not finite, the last at step 10"):
         fit(run)
-    assert run.reporter.warnings[0] == "step 1: loss or gradient is not finite; the update was skipped"
+    assert run.reporter.warnings[0].startswith(
+        "step 1: loss or gradient is not finite; the update was skipped ("
+    )
 
 
 def test_every_parameter_is_in_exactly_one_group_and_only_matrices_decay(tiny_model):

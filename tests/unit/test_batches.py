@@ -73,6 +73,23 @@ def test_the_worst_batch_is_found_in_any_part_of_a_corpus_larger_than_a_pool(mon
     assert worst_batch(ds, 32).indices.tolist() == [5]
 
 
+def test_of_a_large_corpus_a_few_pools_are_cut_and_no_longest_pair_is_missed(monkeypatch):
+    monkeypatch.setattr(module, "POOL_PAIRS", 4)
+    cut = module._cut_by_length
+    sizes = []
+    monkeypatch.setattr(
+        module,
+        "_cut_by_length",
+        lambda ds, pairs, *rest: (sizes.append(len(pairs)), cut(ds, pairs, *rest))[1],
+    )
+    for place in range(80):
+        lengths = [2] * 80
+        lengths[place] = 40
+        assert worst_batch(corpus(lengths, [2] * 80), 10).indices.tolist() == [place]
+    assert sizes[:5] == [4, 4, 4, 4, 20]
+    assert len(sizes) == 80 * 5
+
+
 def test_a_position_behind_the_end_of_an_epoch_is_a_mistake():
     with pytest.raises(ValueError, match="behind the end"):
         TrainingBatches(corpus([2, 2], [2, 2]), 64, 1, Position(0, 5))

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 TEXT_PANEL = "Without a recipe"
 # What a run folder holds besides its recipe, the tokenizer and the encoded corpora, which --fresh may keep.
 RUN_ENTRIES = (
-    "checkpoints", "best", "tensorboard", "metrics.jsonl", "finished.json", "scores.json", "eval", "log.txt",
+    "checkpoints", "best", "tensorboard", "metrics.jsonl", "decisions.jsonl", "finished.json", "scores.json", "eval", "log.txt",
     "environment.json", ".best.old",
 )  # fmt: skip
 

@@ -25,11 +25,14 @@ if TYPE_CHECKING:
 
 BLOCK_PAIRS = 4096
 POOL_PAIRS = 1 << 19
+POOLS_TRIED = 4  # for the largest batch: 20 million pairs would take six seconds otherwise
 
 
 @dataclass(frozen=True)
 class Batch:
     """Sentence pairs padded on the right; `tgt_in` is `tgt_out` one position later, behind the begin mark.
+
+    `position` is where it stands in the order of training, None outside of it.
 
     Shapes: src (B, S), tgt_in (B, T), tgt_out (B, T), indices (B,): where the pairs stand in the corpus.
     """
@@ -38,6 +41,7 @@ class Batch:
     tgt_in: NDArray[np.int64]
     tgt_out: NDArray[np.int64]
     indices: NDArray[np.int64]
+    position: Position | None = None
 
     @property
     def n_tokens(self) -> int:
@@ -53,7 +57,7 @@ class Position:
     batch: int = 0
 
 
-def collate(ds: ParallelIds, indices: NDArray[np.int64]) -> Batch:
+def collate(ds: ParallelIds, indices: NDArray[np.int64], position: Position | None = None) -> Batch:
     """Gather pairs into a batch.
 
     Shapes: indices (B,) with B at least 1.
@@ -66,7 +70,7 @@ def collate(ds: ParallelIds, indices: NDArray[np.int64]) -> Batch:
     # The end mark is no input: where a shorter row would show it, there is padding instead.
     is_token = tgt_out[:, 1:] != Tokenizer.pad_id
     tgt_in[:, 1:] = np.where(is_token, tgt_out[:, :-1], Tokenizer.pad_id)
-    return Batch(src, tgt_in, tgt_out, indices)
+    return Batch(src, tgt_in, tgt_out, indices, position)
 
 
 class TrainingBatches:
@@ -94,7 +98,7 @@ class TrainingBatches:
 
     def next_batch(self) -> Batch:
         """Return the next batch and move on; an epoch follows the other without end."""
-        indices = self._batches[self._next_in_pool]
+        indices, position = self._batches[self._next_in_pool], self._position
         self._next_in_pool += 1
         self._position = Position(self._position.epoch, self._position.batch + 1)
         if self._next_in_pool == len(self._batches):
@@ -103,7 +107,7 @@ class TrainingBatches:
                 self._pool = 0
                 self._position = Position(self._position.epoch + 1, 0)
             self._plan_pool()
-        return collate(self._ds, indices)
+        return collate(self._ds, indices, position)
 
     def _plan_pool(self) -> None:
         pairs = _pool_pairs(self._ds, self._seed, self._position.epoch, self._pool)
@@ -132,12 +136,13 @@ class TrainingBatches:
 def worst_batch(ds: ParallelIds, batch_tokens: int) -> Batch:
     """Return the batch with the most source and target positions, padding included, of the corpus cut in order.
 
+    Of a large corpus only some pools are cut, and one more of the longest pair of each pool.
+
     Units: batch_tokens in pieces, padded.
     """
     worst, worst_size = np.zeros(0, dtype=np.int64), (-1, -1)
-    for start in range(0, len(ds), POOL_PAIRS):
-        pairs = np.arange(start, min(start + POOL_PAIRS, len(ds)))
-        pairs, cuts = _cut_by_length(ds, pairs, batch_tokens)
+    for pool in _pools_to_try(ds):
+        pairs, cuts = _cut_by_length(ds, pool, batch_tokens)
         starts = np.concatenate(([0], cuts)).astype(np.int64)
         sentences = np.diff(np.append(starts, len(pairs)))
         src = np.maximum.reduceat(ds.src_lengths[pairs].astype(np.int64), starts)
@@ -180,6 +185,19 @@ def _pool_pairs(ds: ParallelIds, seed: int, epoch: int, pool: int) -> NDArray[np
     blocks = order[pool * _BLOCKS_PER_POOL : (pool + 1) * _BLOCKS_PER_POOL]
     pairs = (blocks[:, None] * BLOCK_PAIRS + np.arange(BLOCK_PAIRS)).ravel()
     return pairs[pairs < len(ds)].astype(np.int64)
+
+
+def _pools_to_try(ds: ParallelIds) -> Iterator[NDArray[np.int64]]:
+    n_pools = -(-len(ds) // POOL_PAIRS)
+    step = -(-n_pools // POOLS_TRIED)
+    longest = []
+    for number in range(n_pools):
+        pool = np.arange(number * POOL_PAIRS, min((number + 1) * POOL_PAIRS, len(ds)))
+        if number % step == 0:
+            yield pool
+        longest.append(pool[np.argmax(_longer(ds, pool))])
+    if step > 1:
+        yield np.array(longest)
 
 
 def _longer(ds: ParallelIds, pairs: NDArray[np.int64]) -> NDArray[np.int32]:

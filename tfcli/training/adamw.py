@@ -58,6 +58,14 @@ class AdamW:
             for parameter in group["params"]:
                 parameter.grad = None
 
+    def holds(self, parameter: nn.Parameter) -> bool:
+        """Tell whether there is room already for the moments of `parameter`."""
+        return parameter in self.state
+
+    def forget(self) -> None:
+        """Drop the moments."""
+        self.state.clear()
+
     def _state_of(self, parameter: nn.Parameter) -> dict[str, Tensor]:
         if parameter not in self.state:
             self.state[parameter] = {

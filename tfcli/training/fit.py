@@ -1,8 +1,9 @@
 """The training loop: steps, log lines, validations, checkpoints, and the averaged model at the end.
 
 1. Resume from the newest checkpoint, if there is one.
-2. Take a group of batches, update the weights, now and then log, validate, save.
-3. When the steps are used up, or validation no longer improves, average the last checkpoints, and keep the
+2. Try the largest batch, so that memory runs out now or never.
+3. Take a group of batches, update the weights, now and then log, validate, save.
+4. When the steps are used up, or validation no longer improves, average the last checkpoints, and keep the
    average if it translates better.
 
 The state after a step is a function of the recipe and the data alone: stopping and resuming changes nothing.
@@ -15,9 +16,11 @@ import time
 from typing import TYPE_CHECKING
 
 from tfcli.corpus.batches import TrainingBatches
-from tfcli.errors import TrainingError
 from tfcli.training.checkpoint import drop_old_checkpoints, save_checkpoint
+from tfcli.training.guards import account_skipped, account_updated, go_back, has_diverged
 from tfcli.training.learner import Learner, make_learner
+from tfcli.training.memory import Memory, try_worst_batch
+from tfcli.training.out_of_memory import out_of_memory_is_told
 from tfcli.training.record import Record
 from tfcli.training.resume import describe, is_finished, is_over, resume, run_settings, write_end
 from tfcli.training.run import Outcome
@@ -30,8 +33,6 @@ if TYPE_CHECKING:
     from tfcli.training.run import Run
     from tfcli.training.state import TrainingState
     from tfcli.training.step import StepResult
-
-MAX_SKIPPED_IN_A_ROW = 10
 
 
 def fit(run: Run) -> Outcome:
@@ -48,22 +49,29 @@ def fit(run: Run) -> Outcome:
             "already finished", state.step, state.best_step, state.best_bleu, state.elapsed_seconds
         )
     describe(run)
-    record = Record(run.run_dir, state.step)
-    batches = TrainingBatches(run.prepared.train, training.batch_tokens, run.recipe.seed, state.position)
+    memory = Memory(run.run_dir / "decisions.jsonl", run.reporter.warn)
+    _try_worst_batch(run, learner, state, memory)
+    record, batches = Record(run.run_dir, state.step), _batches(run, state)
     stopped = False
     try:
         while not stopped and not is_over(run, state):
             start_time = time.perf_counter()
             group = [batches.next_batch() for _ in range(training.accumulation_steps)]
-            result = train_step(learner, group, learning_rate(training, state.step + 1))
+            result = train_step(learner, group, _rate(run, state, state.step + 1), memory.adder(state))
             state.elapsed_seconds += time.perf_counter() - start_time
             state.position = batches.position
             _account(run, state, result)
+            if has_diverged(state):
+                learner, state = go_back(run, learner, state)
+                record.close()
+                record, batches = Record(run.run_dir, state.step), _batches(run, state)
+                continue
             last = state.step >= training.max_steps
             if last or state.step % training.log_every == 0:
                 _log(run, state, record)
             if last or state.step % training.validate_every == 0:
-                validate(run, learner, state, record)
+                with out_of_memory_is_told("in validation", "lower decoding.batch_tokens, and run again"):
+                    validate(run, learner, state, record)
             stopped = run.stop_asked() and not last
             if stopped or is_over(run, state) or state.step % training.checkpoint_every == 0:
                 record.sync()
@@ -77,27 +85,38 @@ def fit(run: Run) -> Outcome:
     return Outcome("finished", state.step, state.best_step, state.best_bleu, state.elapsed_seconds)
 
 
+def _batches(run: Run, state: TrainingState) -> TrainingBatches:
+    training = run.recipe.training
+    return TrainingBatches(run.prepared.train, training.batch_tokens, run.recipe.seed, state.position)
+
+
+def _try_worst_batch(run: Run, learner: Learner, state: TrainingState, memory: Memory) -> None:
+    training = run.recipe.training
+    if not is_over(run, state):
+        accumulates = training.accumulation_steps > 1
+        add = memory.adder(state)
+        try_worst_batch(learner, run.prepared.train, training.batch_tokens, add, accumulates=accumulates)
+
+
+def _rate(run: Run, state: TrainingState, step: int) -> float:
+    return learning_rate(run.recipe.training, step) * state.rate_factor
+
+
 def _account(run: Run, state: TrainingState, result: StepResult) -> None:
     state.step += 1
-    if result.updated:
-        state.updates += 1
-        state.tokens += result.tokens
-        state.skipped_in_a_row = 0
-        window = state.window
-        window.loss += result.loss
-        window.nll += result.nll
-        window.tokens += result.tokens
-        window.gradient_norm += result.gradient_norm
-        window.steps += 1
-        run.reporter.progress(state, result)
+    if not result.updated:
+        account_skipped(run, state, result.suspects)
         return
-    state.skipped_in_a_row += 1
-    run.reporter.warn(f"step {state.step}: loss or gradient is not finite; the update was skipped")
-    if state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-        raise TrainingError(
-            f"{MAX_SKIPPED_IN_A_ROW} updates in a row were not finite, the last at step {state.step}",
-            "lower training.learning_rate or lengthen training.warmup_steps, and start over with --fresh",
-        )
+    account_updated(state)
+    state.updates += 1
+    state.tokens += result.tokens
+    window = state.window
+    window.loss += result.loss
+    window.nll += result.nll
+    window.tokens += result.tokens
+    window.gradient_norm += result.gradient_norm
+    window.steps += 1
+    run.reporter.progress(state, result)
 
 
 def _log(run: Run, state: TrainingState, record: Record) -> None:
@@ -108,7 +127,7 @@ def _log(run: Run, state: TrainingState, record: Record) -> None:
             "loss": window.loss / window.tokens,
             "perplexity": math.exp(min(nll, 100.0)),
             "gradient_norm": window.gradient_norm / window.steps,
-            "learning_rate": learning_rate(run.recipe.training, state.step),
+            "learning_rate": _rate(run, state, state.step),
             "tokens": state.tokens,
             "elapsed_seconds": round(state.elapsed_seconds, 3),
         }
@@ -120,5 +139,7 @@ def _log(run: Run, state: TrainingState, record: Record) -> None:
 def _save(run: Run, learner: Learner, state: TrainingState) -> None:
     root = run.run_dir / "checkpoints"
     save_checkpoint(root, learner.model, learner.optimizer, state, run_settings(run))
+    if state.skipped_in_a_row:
+        return  # what was kept so far may be gone back to; it must not be pushed out by weights that have gone wrong
     training = run.recipe.training
     drop_old_checkpoints(root, state.step, training.checkpoint_every, training.keep_checkpoints)

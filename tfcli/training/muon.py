@@ -104,6 +104,16 @@ class MuonAndAdamW:
             for (weights, _), direction in zip(pairs, orthogonal, strict=True):
                 weights.add_(direction, alpha=-step_size)
 
+    def holds(self, parameter: nn.Parameter) -> bool:
+        """Tell whether there is room already for what is kept of `parameter`'s gradients."""
+        return self.adamw.holds(parameter) or any(parameter is matrix for matrix in self.matrices.values())
+
+    def forget(self) -> None:
+        """Drop what is kept of past gradients."""
+        self.adamw.forget()
+        for momentum in self.momentum.values():
+            momentum.zero_()
+
     def zero_grad(self) -> None:
         """Drop the gradients."""
         self.adamw.zero_grad()

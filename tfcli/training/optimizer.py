@@ -85,9 +85,7 @@ def restore_optimizer(
     momentum = optimizer.momentum if isinstance(optimizer, MuonAndAdamW) else {}
     adamw = optimizer.adamw if isinstance(optimizer, MuonAndAdamW) else optimizer
     if updates == 0:
-        adamw.state.clear()
-        for buffer in momentum.values():
-            buffer.zero_()
+        optimizer.forget()
         return
     try:
         for name, parameter in trained_parameters(model).items():

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tfcli.corpus.batches import TrainingBatches, worst_batch
+from tfcli.corpus.batches import TrainingBatches
 from tfcli.training.learner import make_learner
+from tfcli.training.memory import Memory, try_worst_batch
 from tfcli.training.schedule import learning_rate
+from tfcli.training.state import TrainingState
 from tfcli.training.step import train_step
 
 if TYPE_CHECKING:
@@ -38,16 +40,21 @@ def rehearse(run: Run) -> Rehearsal:
     """Take steps on the worst batch and on ordinary ones with a throw-away network; write nothing."""
     settings = run.recipe.training
     learner = make_learner(run)
-    worst = worst_batch(run.prepared.train, settings.batch_tokens)
+    memory = Memory(None, run.reporter.warn)
+    add = memory.adder(TrainingState())
+    worst = try_worst_batch(
+        learner, run.prepared.train, settings.batch_tokens, add, accumulates=settings.accumulation_steps > 1
+    )
     rate = learning_rate(settings, 1)
-    train_step(learner, [worst], rate)
     batches = TrainingBatches(run.prepared.train, settings.batch_tokens, run.recipe.seed)
     seconds, tokens = [], 0
-    for _ in range(ORDINARY_STEPS):
+    for number in range(1 + ORDINARY_STEPS):
         group = [batches.next_batch() for _ in range(settings.accumulation_steps)]
         start_time = time.perf_counter()
-        tokens += train_step(learner, group, rate).tokens
-        seconds.append(time.perf_counter() - start_time)
+        result = train_step(learner, group, rate, add)
+        if number > 0:  # the first one also makes the optimizer's moments
+            tokens += result.tokens
+            seconds.append(time.perf_counter() - start_time)
     per_step = sorted(seconds)[len(seconds) // 2]
     return Rehearsal(
         parameters=sum(parameter.numel() for parameter in learner.model.parameters()),

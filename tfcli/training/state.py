@@ -32,6 +32,10 @@ class TrainingState:
     best_step: int = 0
     validations_since_best: int = 0
     skipped_in_a_row: int = 0
+    rate_factor: float = 1.0  # on the schedule's learning rate: halved whenever the run went back
+    returns: int = 0  # how often it went back to an earlier step because updates stayed non-finite
+    returns_in_place: int = 0  # as often since an update came behind `failed_step`
+    failed_step: int = 0  # the last step at which that happened
     window: LogWindow = field(default_factory=LogWindow)
 
     def to_dict(self) -> dict[str, Any]:

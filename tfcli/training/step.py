@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from tfcli.model.layout import Packing
 from tfcli.model.precision import autocast
 from tfcli.text.tokenizer import Tokenizer
 from tfcli.training.loss import smoothed_cross_entropy
+from tfcli.training.out_of_memory import TOO_LARGE, OutOfMemory, is_out_of_memory, out_of_memory_is_told
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,9 +24,16 @@ if TYPE_CHECKING:
     from tfcli.training.learner import Learner
 
 
+# Adds up the gradients of a group of batches over so many tokens.
+AddGradients = Callable[["Learner", Iterable[Batch], int], "list[BatchLoss]"]
+
+
 @dataclass(frozen=True)
 class StepResult:
-    """What a step saw; losses are sums over `tokens`, in nats."""
+    """What a step saw; losses are sums over `tokens`, in nats.
+
+    `suspects` are the batches to blame when nothing was `updated`: those whose loss is not finite, or else all.
+    """
 
     loss: float
     nll: float
@@ -32,6 +41,15 @@ class StepResult:
     gradient_norm: float
     learning_rate: float
     updated: bool
+    suspects: tuple[Batch, ...] = ()
+
+
+class BatchLoss(NamedTuple):
+    """Smoothed loss and negative log-likelihood of a batch, summed over its target tokens, in nats."""
+
+    batch: Batch
+    loss: Tensor
+    nll: Tensor
 
 
 def batch_loss(learner: Learner, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
@@ -53,29 +71,56 @@ def _packed(learner: Learner, ids: NDArray[np.int64], real: NDArray[np.int64]) -
     return torch.from_numpy(ids[is_real]).to(learner.device, non_blocking=True), packing
 
 
-def train_step(learner: Learner, group: list[Batch], rate: float) -> StepResult:
+def add_gradients(learner: Learner, batches: Iterable[Batch], tokens: int) -> list[BatchLoss]:
+    """Add the gradient of each batch's loss, divided by `tokens`, to those that are there.
+
+    Raises: OutOfMemory when a batch does not fit.
+    """
+    losses = []
+    for batch in batches:
+        try:
+            loss, nll = batch_loss(learner, batch, learner.label_smoothing)
+            (loss / tokens).backward()  # type: ignore[no-untyped-call]
+            losses.append(BatchLoss(batch, loss.detach(), nll))
+            continue
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        raise OutOfMemory(batch)  # behind the handler, so that it holds none of the step's tensors
+    return losses
+
+
+def train_step(
+    learner: Learner, group: list[Batch], rate: float, add: AddGradients = add_gradients
+) -> StepResult:
     """Update the weights once from the whole group.
 
     The gradient is that of the loss summed over the group's tokens, divided by their number: how the group is
-    cut into batches makes no difference. A gradient that is not finite changes nothing.
+    cut into batches makes no difference, and `add` may cut it further. A gradient that is not finite changes nothing.
     """
     tokens = sum(batch.n_tokens for batch in group)
+    losses = add(learner, group, tokens)
     loss_sum = torch.zeros((), device=learner.device)
     nll_sum = torch.zeros((), device=learner.device)
-    for batch in group:
-        loss, nll = batch_loss(learner, batch, learner.label_smoothing)
-        (loss / tokens).backward()  # type: ignore[no-untyped-call]
-        loss_sum += loss.detach()
-        nll_sum += nll
+    for each in losses:
+        loss_sum += each.loss
+        nll_sum += each.nll
     limit = learner.clip_norm if learner.clip_norm is not None else float("inf")
     norm = float(nn.utils.clip_grad_norm_(learner.model.parameters(), limit))
     updated = bool(np.isfinite(norm)) and bool(torch.isfinite(loss_sum))
     if updated:
         for parameters in learner.optimizer.param_groups:
             parameters["lr"] = rate
-        learner.optimizer.step()
+        with out_of_memory_is_told("in an update: the network and its optimizer do not fit", TOO_LARGE):
+            learner.optimizer.step()
     learner.optimizer.zero_grad()
-    return StepResult(float(loss_sum), float(nll_sum), tokens, norm, rate, updated)
+    suspects = () if updated else _suspects(losses)
+    return StepResult(float(loss_sum), float(nll_sum), tokens, norm, rate, updated, suspects)
+
+
+def _suspects(losses: list[BatchLoss]) -> tuple[Batch, ...]:
+    culprits = tuple(each.batch for each in losses if not torch.isfinite(each.loss))
+    return culprits or tuple(each.batch for each in losses)
 
 
 def corpus_nll(learner: Learner, ds: ParallelIds, batch_tokens: int) -> float:
