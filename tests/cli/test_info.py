@@ -157,7 +157,7 @@ def test_a_run_folder_is_shown_with_all_that_is_in_it(capsys: pytest.CaptureFixt
 
 
 def test_the_gist_of_a_run_fits_a_screen(capsys: pytest.CaptureFixture[str], run: Path) -> None:
-    for name in ("metrics.jsonl", "recipe.yaml"):
+    for name in ("metrics.jsonl", "environment.json"):
         os.utime(run / name, (time.time() - 3600,) * 2)
     assert main(["info", str(run)]) == 0
     out = capsys.readouterr().out

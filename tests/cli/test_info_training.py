@@ -142,8 +142,9 @@ def test_what_a_run_has_not_written_yet_is_left_out(run, capsys):
         assert told(lines, "status")[0].startswith("going on: ")
         assert [line.split("  ")[0] for line in lines if line[:6] in ("train ", "valid ")] == curves
     path.unlink()
+    assert not any(line.startswith("status") for line in info(run))  # training has not begun
     course = as_json(capsys, run)["course"]
-    assert course["train_loss"] == []
+    assert (course["status"], course["train_loss"]) == (None, [])
     assert course["target_tokens_per_second"] == {"lately": None, "run": None}
 
 
@@ -177,7 +178,7 @@ def test_a_training_can_be_followed_from_its_start_over_a_stop_to_its_end(tmp_pa
         while not seen or len(seen[-1]["course"]["valid_bleu"]) < 3:
             assert training.poll() is None, training.stderr.read().decode()
             assert time.monotonic() < end_time
-            if (run / "recipe.yaml").is_file():
+            if (run / "environment.json").is_file():  # training has begun
                 seen.append(as_json(capsys, run))
                 assert main(["info", str(run)]) == 0
                 assert told(capsys.readouterr().out.split("\n"), "status")[0].startswith("going on: ")

@@ -47,8 +47,8 @@ def rows_to(step, every=50):
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "recipe.yaml").touch()
-    (tmp_path / "metrics.jsonl").touch()
+    for name in ("recipe.yaml", "environment.json", "metrics.jsonl"):
+        (tmp_path / name).touch()
     return tmp_path
 
 
@@ -164,6 +164,27 @@ def test_a_run_that_has_been_silent_for_long_has_stopped(folder):
     assert course(folder, rows)["status"] == "running"
 
 
+def test_a_recipe_is_no_sign_of_life(folder):
+    silent_for(folder, 86_400)
+    (folder / "recipe.yaml").write_text("edited")
+    assert course(folder, rows_to(300))["status"] == "stopped"
+    (folder / "environment.json").touch()
+    assert course(folder, rows_to(300))["status"] == "running"
+
+
+def test_where_training_has_not_begun_there_is_no_status(folder):
+    for name in ("environment.json", "metrics.jsonl"):
+        (folder / name).unlink()
+    for name in ("recipe.yaml", "log.txt"):
+        (folder / name).touch()
+        found = course(folder, [])
+        assert found["status"] is None
+        assert set(course_rows(found, None, 1000).values()) == {""}
+    assert course(folder, [], saved(folder, 300))["status"] == "running", "its log is new"
+    (folder / "log.txt").unlink()
+    assert course(folder, [], {"step": 300})["status"] == "stopped", "a checkpoint is of a training"
+
+
 def test_a_clock_that_is_behind_the_disks_gives_no_negative_time(folder):
     silent_for(folder, -100)
     assert course(folder, rows_to(300))["seconds_since_last_line"] == 0
@@ -208,6 +229,20 @@ def test_a_run_without_a_line_may_still_be_on_its_way_to_the_first(folder):
     assert course_rows(course(folder, []), None, 1000)["status"] == (
         "stopped, as it seems: started 2 h 00 min ago, no line yet"
     )
+
+
+def test_a_run_that_resumed_may_take_as_long_to_its_first_line_as_a_new_one(folder):
+    rows, state = rows_to(300), saved(folder, 300)
+    os.utime(folder / "checkpoints/step-00000300/state.json", (time.time() - 7200,) * 2)
+    silent_for(folder, UNKNOWN_SECONDS - 100)
+    found = course(folder, rows, state)
+    assert (found["status"], found["validation_is_due"]) == ("running", False)
+    silent_for(folder, UNKNOWN_SECONDS + 100)
+    assert course(folder, rows, state)["status"] == "stopped"
+    silent_for(folder, LEAST_SILENCE_SECONDS + 20)
+    assert course(folder, rows_to(350), state)["status"] == "stopped", "it has written a line"
+    os.utime(folder / "checkpoints/step-00000300/state.json")
+    assert course(folder, rows, state)["status"] == "stopped", "it has saved a step"
 
 
 def test_a_run_stopped_by_a_signal_is_known_by_the_step_it_saved(folder):

@@ -14,7 +14,8 @@ LATELY_SECONDS = 120.0  # of training: long enough to even out single lines, sho
 LEAST_SILENCE_SECONDS = 120.0
 LINES_MISSED = 3  # a busy machine may take twice as long for a line as it took lately
 UNKNOWN_SECONDS = 1800.0  # allowed to what nothing is known of: the way to the first line, a validation
-FILES_OF_LINES = ("metrics.jsonl", "log.txt", "recipe.yaml")  # the last is written when training starts
+START = "environment.json"  # written each time that training starts, and only then; recipe.yaml may be edited by hand
+SIGNS_OF_LIFE = ("metrics.jsonl", "log.txt", START)
 
 
 class Mark(NamedTuple):
@@ -37,12 +38,16 @@ def about_course(
     """
     marks = marks_of(rows)
     per_step = seconds_per_step(marks)
-    silence = _seconds_since_last_line(folder)
+    silence = _seconds_since_last_sign(folder)
     validating = _validation_is_due(rows, training) or _is_over(state, training)
     allowed = allowed_silence(per_step, _whole(training.get("log_every")), validating=validating)
+    if _is_on_the_way_to_a_line(folder, rows, state):
+        allowed = max(allowed, UNKNOWN_SECONDS)
     stopped_at = _step_of_stop(folder, state, training)
     if _is_finished(end, state, training, last_step):
         status, stopped_at = "finished", None
+    elif last_step is None and not _has_begun(folder):
+        status = None
     elif stopped_at is not None or silence is None or silence > allowed:
         status = "stopped"
     else:
@@ -159,7 +164,7 @@ def _step_of_stop(folder: Path, state: Row, training: Row) -> int | None:
     step, every = _whole(state.get("step")), _whole(training.get("checkpoint_every"))
     if step is None or not every or step % every == 0 or _is_over(state, training):
         return None
-    saved = _written(folder / "checkpoints" / f"step-{step:08d}" / "state.json")
+    saved = _saved(folder, step)
     line = _written(folder / "metrics.jsonl")
     return step if saved is not None and (line is None or saved >= line) else None
 
@@ -169,8 +174,31 @@ def _skipped(state: Row) -> int | None:
     return step - updates if step is not None and updates is not None else None
 
 
-def _seconds_since_last_line(folder: Path) -> float | None:
-    times = [written for name in FILES_OF_LINES if (written := _written(folder / name)) is not None]
+def _has_begun(folder: Path) -> bool:
+    """Tell whether training has ever started here; a recipe, a corpus or an empty log is no training."""
+    return (folder / START).exists() or (folder / "metrics.jsonl").exists()
+
+
+def _is_on_the_way_to_a_line(folder: Path, rows: Sequence[Row], state: Row) -> bool:
+    """Tell whether a run that resumed has yet to write a line: it may have to compile its code first.
+
+    The time of metrics.jsonl does not tell, since a start writes it anew; but it drops all rows behind the checkpoint.
+    """
+    step, started = _whole(state.get("step")), _written(folder / START)
+    if step is None or started is None:
+        return False
+    saved = _saved(folder, step)
+    if saved is None or saved > started:
+        return False
+    return all(at <= step for at, _ in series(rows, "train", "loss"))
+
+
+def _saved(folder: Path, step: int) -> float | None:
+    return _written(folder / "checkpoints" / f"step-{step:08d}" / "state.json")
+
+
+def _seconds_since_last_sign(folder: Path) -> float | None:
+    times = [written for name in SIGNS_OF_LIFE if (written := _written(folder / name)) is not None]
     # a disk on another machine may have a clock that is ahead
     return max(0.0, time.time() - max(times)) if times else None
 

@@ -80,6 +80,8 @@ def _at(point: tuple[int, float], curve: Curve) -> str:
 
 
 def _status(course: dict[str, Any], last_step: int | None) -> str:
+    if course["status"] is None:
+        return ""
     if course["status"] == "finished":
         where = f" at step {last_step:,}" if last_step is not None else ""
         why = ": validation no longer improved (training.patience)" if course["ended_early"] else ""
