@@ -199,9 +199,14 @@ def test_a_training_can_be_followed_from_its_start_over_a_stop_to_its_end(tmp_pa
     stopped = as_json(capsys, run)
     at = stopped["last_step"]
     assert (stopped["course"]["skipped_updates"], stopped["parameters"]) == (0, last["parameters"])
-    # a step that was to be saved in any case is no sign of a stop
-    expected = ("stopped", at) if at % 12 else ("running", None)
-    assert (stopped["course"]["status"], stopped["course"]["stopped_at"]) == expected
+    # a step that was to be saved in any case is no sign of a stop: silence has to tell
+    expected = [("stopped", at)] * 2 if at % 12 else [("running", None), ("stopped", None)]
+    course = stopped["course"]
+    assert (course["status"], course["stopped_at"]) == expected[0]
+    for path in [*run.glob("*.json*"), run / "log.txt"]:
+        os.utime(path, (time.time() - 7200,) * 2)
+    course = as_json(capsys, run)["course"]
+    assert (course["status"], course["stopped_at"]) == expected[1]
     assert (
         main(
             [

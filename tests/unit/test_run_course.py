@@ -258,6 +258,16 @@ def test_a_run_stopped_by_a_signal_is_known_by_the_step_it_saved(folder):
     assert course(folder, rows, state)["status"] == "running"
 
 
+def test_a_stop_at_a_step_that_was_to_be_saved_is_told_by_silence_alone(folder):
+    rows, state = rows_to(300), saved(folder, 300)
+    found = course(folder, rows, state)
+    assert (found["status"], found["stopped_at"]) == ("running", None)
+    silent_for(folder, LEAST_SILENCE_SECONDS + 20)
+    found = course(folder, rows, state)
+    assert (found["status"], found["stopped_at"]) == ("stopped", None)
+    assert course_rows(found, 300, 1000)["status"] == "stopped, as it seems: last line 2 min ago"
+
+
 def test_what_is_saved_at_the_end_is_no_sign_of_a_stop(folder):
     state = saved(folder, 1000)
     assert course(folder, rows_to(1000), state, checkpoint_every=300)["status"] == "running"
