@@ -140,6 +140,15 @@ def test_a_recipe_is_shown_as_it_is_resolved(capsys: pytest.CaptureFixture[str],
     assert as_json(capsys, str(recipe))["training"]["patience"] is None
 
 
+@pytest.mark.parametrize(("pairs", "said"), [(1, "1 pair held out"), (2000, "2,000 pairs held out")])
+def test_pairs_that_are_held_out_are_counted(
+    capsys: pytest.CaptureFixture[str], recipe: Path, pairs: int, said: str
+) -> None:
+    recipe.write_text(RECIPE.replace("{src: v.en, tgt: v.de}", f"{{pairs: {pairs}}}"))
+    assert main(["info", str(recipe)]) == 0
+    assert lines(capsys.readouterr().out)["valid"] == said
+
+
 def test_a_run_folder_is_shown_with_all_that_is_in_it(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     found = as_json(capsys, str(run))
     assert found["kind"] == "run"

@@ -19,7 +19,7 @@ from tfcli.commands.run_course import (
     seconds_per_step,
     series,
 )
-from tfcli.commands.run_report import CURVES, counted, course_rows, summary
+from tfcli.commands.run_report import CURVES, course_rows, summary
 
 TRAINING = {"max_steps": 1000, "log_every": 50, "validate_every": 200, "checkpoint_every": 100}
 
@@ -349,9 +349,3 @@ def test_a_summary_counts_what_is_not_finite():
         "nan at step 1 to inf at step 3, lowest 3.000 at step 2, 2 of 3 values not finite"
     )
     assert summary(points[:1], CURVES["train_loss"]) == "nan at step 1, 1 of 1 value not finite"
-
-
-def test_things_are_counted_with_their_plural():
-    assert [counted(number, "update") for number in (0, 1, 2, 1200)] == [
-        "0 updates", "1 update", "2 updates", "1,200 updates"
-    ]  # fmt: skip

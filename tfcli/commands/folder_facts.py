@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tfcli.commands.run_course import about_course
-from tfcli.commands.run_report import counted, course_rows
+from tfcli.commands.run_report import course_rows
 from tfcli.errors import CheckpointError
+from tfcli.wording import counted
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
 COMMIT_DIGITS = 12

@@ -16,6 +16,7 @@ from tfcli.commands.folder_facts import about_folder, gist, without_nan, written
 from tfcli.commands.options import OUTPUT_PANEL, JsonOption
 from tfcli.commands.run_report import curve_lines
 from tfcli.errors import CheckpointError
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from tfcli.recipe.schema import Recipe
@@ -166,7 +167,7 @@ def _devices() -> dict[str, Any]:
 def _validation(recipe: "Recipe") -> str:
     valid = recipe.data.valid
     if valid.pairs is not None:
-        return f"{valid.pairs:,} pairs held out"
+        return f"{counted(valid.pairs, 'pair')} held out"
     if valid.fraction is not None:
         return f"{valid.fraction:.1%} of the pairs held out"
     return valid.tsv or f"{valid.src} | {valid.tgt}"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from tfcli.commands.sparkline import levels_shown, resample, sparkline, width_shown
 from tfcli.commands.train_display import duration
+from tfcli.wording import counted
 
 Points = Sequence[tuple[int, float]]
 SECONDS_PER_DAY = 86_400
@@ -67,11 +68,6 @@ def summary(points: Points, curve: Curve) -> str:
     if len(finite) < len(points):
         said.append(f"{len(points) - len(finite):,} of {counted(len(points), 'value')} not finite")
     return ", ".join(said)
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number of things, one of them without the plural's s."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _at(point: tuple[int, float], curve: Curve) -> str:
