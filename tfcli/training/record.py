@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tfcli.errors import CheckpointError
-from tfcli.model.folder import sync
+from tfcli.text.whole_file import write_whole
 from tfcli.training.board import Board, has_tensorboard
 
 if TYPE_CHECKING:
@@ -28,14 +28,8 @@ class Record:
         self._board_dir = run_dir / "tensorboard"
         # whoever comes here has yet to average: a row that says it was done is of an end that a crash cut short
         rows = [row for row in read_rows(self._path) if row["step"] <= step and row["kind"] != "average"]
-        beside = self._path.with_name(".metrics.jsonl.new")
         with _writing(self._path):
-            try:
-                beside.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-                sync(beside)
-                beside.replace(self._path)
-            finally:
-                beside.unlink(missing_ok=True)
+            write_whole(self._path, "".join(json.dumps(row) + "\n" for row in rows))
             # unbuffered: what could not be written once is not tried again when the file is closed
             self._stream = self._path.open("ab", buffering=0)
         with _writing(self._board_dir):
