@@ -50,6 +50,16 @@ def test_translate_leaves_no_output(small_run, tmp_path, number, said):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_translate_that_is_killed_leaves_a_hidden_file_alone(small_run, tmp_path):
+    for leftovers in (1, 2):
+        process = start("translate", small_run, "-o", "out.txt", cwd=tmp_path)
+        wait_for(".out.*.part.txt", tmp_path, process, leftovers)
+        process.kill()
+        process.communicate()
+        assert len(list(tmp_path.iterdir())) == leftovers
+    assert not list(tmp_path.glob("out*"))
+
+
 @both_signals
 def test_tokenize_as_a_filter_ends_after_the_last_whole_line(small_run, tmp_path, number, said):
     process = start("tokenize", "--model", small_run, cwd=tmp_path)
