@@ -242,6 +242,9 @@ class TrainingSection(Section):
     compile: bool | None = None
     """torch.compile the network, which starts half a minute or more later and needs a C++ compiler on CPUs; null: on
     CPUs with bf16 products, for runs that are long enough to gain by it."""
+    gradient_checkpointing: bool = False
+    """Compute each layer anew in the backward pass instead of keeping what it computed: less memory, slower steps, the
+    same result."""
     validate_every: PositiveInt = 500
     """Steps between validations (loss, and BLEU of real translations)."""
     checkpoint_every: PositiveInt = 500

@@ -13,6 +13,7 @@ from tfcli.training.compiled import CompiledForward
 from tfcli.training.freeze import freeze
 from tfcli.training.muon import refuse_muon_without
 from tfcli.training.optimizer import layer_matrices, make_optimizer
+from tfcli.training.recompute import recompute_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,6 +50,8 @@ def make_learner(run: Run) -> Learner:
         forward = CompiledForward(model, run.device, run.precision, training.batch_tokens)
     for name in freeze(model, training.freeze):
         run.reporter.note(f"{name} is frozen, too: training.freeze names a matrix that it shares")
+    if training.gradient_checkpointing:
+        recompute_layers(model)
     return Learner(
         model=model,
         forward=forward,

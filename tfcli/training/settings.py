@@ -22,6 +22,7 @@ _HARMLESS_KEYS = frozenset(
             "checkpoint_every",
             "keep_checkpoints",
             "average_checkpoints",
+            "gradient_checkpointing",
             "patience",
             "log_every",
         )
