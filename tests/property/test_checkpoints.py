@@ -114,7 +114,7 @@ def test_a_crash_while_a_checkpoint_replaces_another_loses_neither(trained, root
     state = TrainingState(step=8, tokens=12345)
     restart = crash_at(monkeypatch, number)
     try:
-        save_checkpoint(root, learner.model, learner.optimizer, state, {})
+        save_checkpoint(root, learner.model, learner.optimizer, None, state, {})
         crashed = False
     except Crash:
         crashed = True

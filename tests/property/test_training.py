@@ -202,7 +202,12 @@ def test_the_average_is_kept_only_when_it_translates_better(tmp_path):
     better = make_run(tmp_path, name="better", validate=lambda model: next(scores))
     assert fit(better).best_bleu == 25.0
     info = json.loads((better.run_dir / "best" / "config.json").read_text())
-    assert info["trained"] == {"step": 8, "averaged_checkpoints": 3, "validation_bleu": 25.0}
+    assert info["trained"] == {
+        "step": 8,
+        "averaged_checkpoints": 3,
+        "ema_decay": None,
+        "validation_bleu": 25.0,
+    }
     scores = iter([10.0, 20.0, 15.0])
     worse = make_run(tmp_path, name="worse", validate=lambda model: next(scores))
     assert fit(worse).best_bleu == 20.0

@@ -190,6 +190,7 @@ def _best(facts: dict[str, Any]) -> str:
         if averaged and isinstance(averaged, int)
         else []
     )
+    said += ["an exponential moving average"] if trained.get("ema_decay") else []
     return ", ".join(said)
 
 

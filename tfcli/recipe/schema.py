@@ -237,6 +237,9 @@ class TrainingSection(Section):
     """Share of the target probability spread evenly over the vocabulary."""
     clip_norm: PositiveFloat | None = 1.0
     """Largest norm of the whole gradient; null: not clipped."""
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of the exponential moving average of the weights, such as 0.999; it is what is validated and becomes
+    `best/`; smaller in the first updates; null: none."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the matrix products; auto takes bf16 where the hardware has it, else fp32."""
     compile: bool | None = None

@@ -3,6 +3,7 @@
     checkpoints/step-00000500/
         model.safetensors       weights
         optimizer.safetensors   the optimizer's moments
+        ema.safetensors         the moving average of the weights, with training.ema_decay
         rng.safetensors         states of torch's random number generators
         state.json              TrainingState and the recipe's settings
         manifest.json           sha256 of each file above; written last
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from tfcli.training.ema import Ema
     from tfcli.training.optimizer import Optimizer
 
 _NAME = re.compile(r"^step-(\d{8,})$")
 _UNFINISHED = re.compile(r"^\.(step-\d{8,})\.(new|old|gone)$")
 _FILES = {"model.safetensors", "optimizer.safetensors", "rng.safetensors", "state.json"}
+_EMA_FILE = "ema.safetensors"
 _DAMAGED_HINT = "delete this checkpoint, and run again: the others are used without it"
 
 
@@ -79,6 +82,7 @@ def save_checkpoint(
     root: Path,
     model: nn.Module,
     optimizer: Optimizer,
+    ema: Ema | None,
     state: TrainingState,
     settings: dict[str, Any],
 ) -> Path:
@@ -96,6 +100,8 @@ def save_checkpoint(
         beside.mkdir()
         save_tensors(model_tensors(model), beside / "model.safetensors")
         save_tensors(optimizer_tensors(model, optimizer), beside / "optimizer.safetensors")
+        if ema is not None:
+            save_tensors(model_tensors(ema.model), beside / _EMA_FILE)
         save_tensors(random_states(), beside / "rng.safetensors")
         _write_json(beside / "state.json", {"state": state.to_dict(), "settings": settings})
         _write_json(beside / "manifest.json", {path.name: _sha256(path) for path in sorted(beside.iterdir())})
@@ -144,13 +150,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     try:
         _require(folder / "manifest.json")
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if missing := sorted(_FILES - manifest.keys()):
-            raise CheckpointError(f"{folder / 'manifest.json'}: damaged (lacks {missing[0]})", _DAMAGED_HINT)
+        _refuse_missing(folder, _FILES - manifest.keys())
         for name, expected in manifest.items():
             _require(folder / name)
             if _sha256(folder / name) != expected:
                 raise CheckpointError(f"{folder / name}: damaged (its checksum differs)", _DAMAGED_HINT)
         values = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        if values["settings"].get("training.ema_decay") is not None:
+            _refuse_missing(folder, {_EMA_FILE} - manifest.keys())
         return Checkpoint(folder, TrainingState.from_dict(values["state"]), values["settings"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{folder}: damaged ({error})", _DAMAGED_HINT) from error
@@ -161,8 +168,13 @@ def _require(path: Path) -> None:
         raise CheckpointError(f"{path}: damaged (the file is missing)", _DAMAGED_HINT)
 
 
-def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer) -> None:
-    """Put weights, optimizer and random number generators back as they were.
+def _refuse_missing(folder: Path, missing: set[str]) -> None:
+    if missing:
+        raise CheckpointError(f"{folder / 'manifest.json'}: damaged (lacks {min(missing)})", _DAMAGED_HINT)
+
+
+def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer, ema: Ema | None) -> None:
+    """Put weights, optimizer, average and random number generators back as they were.
 
     Raises: CheckpointError when they do not fit.
     """
@@ -170,6 +182,9 @@ def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer) -> N
     load_weights(model, read_tensors(weights), str(weights))
     moments = read_tensors(checkpoint.folder / "optimizer.safetensors")
     restore_optimizer(model, optimizer, moments, checkpoint.state.updates)
+    if ema is not None:
+        averaged = checkpoint.folder / _EMA_FILE
+        ema.restore(read_tensors(averaged), checkpoint.state.updates, str(averaged))
     restore_random_states(read_tensors(checkpoint.folder / "rng.safetensors"))
 
 

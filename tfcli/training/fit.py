@@ -138,7 +138,7 @@ def _log(run: Run, state: TrainingState, record: Record) -> None:
 
 def _save(run: Run, learner: Learner, state: TrainingState) -> None:
     root = run.run_dir / "checkpoints"
-    save_checkpoint(root, learner.model, learner.optimizer, state, run_settings(run))
+    save_checkpoint(root, learner.model, learner.optimizer, learner.ema, state, run_settings(run))
     if state.skipped_in_a_row:
         return  # what was kept so far may be gone back to; it must not be pushed out by weights that have gone wrong
     training = run.recipe.training

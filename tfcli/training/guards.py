@@ -98,7 +98,7 @@ def go_back(run: Run, learner: Learner, state: TrainingState) -> tuple[Learner, 
     learner = make_learner(run)
     again = TrainingState()
     if checkpoint is not None:
-        restore(checkpoint, learner.model, learner.optimizer)
+        restore(checkpoint, learner.model, learner.optimizer, learner.ema)
         again = checkpoint.state
     for folder in checkpoint_folders(run.run_dir / "checkpoints"):
         if step_of(folder) > again.step:

@@ -10,6 +10,7 @@ import torch
 from tfcli.model.config import ModelConfig
 from tfcli.model.transformer import Transformer
 from tfcli.training.compiled import CompiledForward
+from tfcli.training.ema import Ema
 from tfcli.training.freeze import freeze
 from tfcli.training.muon import refuse_muon_without
 from tfcli.training.optimizer import layer_matrices, make_optimizer
@@ -37,6 +38,7 @@ class Learner:
     precision: Precision
     label_smoothing: float
     clip_norm: float | None
+    ema: Ema | None
 
 
 def make_learner(run: Run) -> Learner:
@@ -45,13 +47,14 @@ def make_learner(run: Run) -> Learner:
     model = Transformer(run.config).to(run.device)
     model.train()
     training = run.recipe.training
+    for name in freeze(model, training.freeze):
+        run.reporter.note(f"{name} is frozen, too: training.freeze names a matrix that it shares")
+    ema = Ema(model, training.ema_decay) if training.ema_decay is not None else None
+    if training.gradient_checkpointing:
+        recompute_layers(model)
     forward: Callable[..., Tensor] = model
     if run.compiled:
         forward = CompiledForward(model, run.device, run.precision, training.batch_tokens)
-    for name in freeze(model, training.freeze):
-        run.reporter.note(f"{name} is frozen, too: training.freeze names a matrix that it shares")
-    if training.gradient_checkpointing:
-        recompute_layers(model)
     return Learner(
         model=model,
         forward=forward,
@@ -60,6 +63,7 @@ def make_learner(run: Run) -> Learner:
         precision=run.precision,
         label_smoothing=training.label_smoothing,
         clip_norm=training.clip_norm,
+        ema=ema,
     )
 
 

@@ -72,7 +72,12 @@ def model_info(
         "max_source_pieces": recipe.max_source_pieces,
         "precision": recipe.training.precision,
         "decoding": recipe.decoding.model_dump(mode="json"),
-        "trained": {"step": step, "averaged_checkpoints": averaged, "validation_bleu": bleu},
+        "trained": {
+            "step": step,
+            "averaged_checkpoints": averaged,
+            "ema_decay": None if averaged else recipe.training.ema_decay,
+            "validation_bleu": bleu,
+        },
         "tfcli_version": __version__,
         "commit": commit,
     }
@@ -84,6 +89,8 @@ def model_card(recipe: Recipe, info: dict[str, Any], run_dir: Path) -> str:
     languages = f"{info['src_lang'] or 'source'} to {info['tgt_lang'] or 'target'}"
     averaged = trained["averaged_checkpoints"]
     weights = f"average of the last {averaged} checkpoints" if averaged else "one checkpoint"
+    if trained["ema_decay"] is not None:
+        weights = f"exponential moving average (decay {trained['ema_decay']})"
     lowercase = ", lowercase" if recipe.scoring.lowercase else ""
     return f"""# {recipe.name}
 

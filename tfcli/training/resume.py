@@ -52,7 +52,7 @@ def resume(run: Run, learner: Learner) -> TrainingState:
             f"training.max_steps: {run.recipe.training.max_steps:,}, but {run.run_dir} has made {state.step:,} steps",
             "give a larger number, or start over with --fresh",
         )
-    restore(checkpoint, learner.model, learner.optimizer)
+    restore(checkpoint, learner.model, learner.optimizer, learner.ema)
     if not is_finished(run, state):
         run.reporter.note(f"resuming from {checkpoint.folder}")
     return state

@@ -113,6 +113,8 @@ def train_step(
             parameters["lr"] = rate
         with out_of_memory_is_told("in an update: the network and its optimizer do not fit", TOO_LARGE):
             learner.optimizer.step()
+            if learner.ema is not None:
+                learner.ema.update(learner.model)
     learner.optimizer.zero_grad()
     suspects = () if updated else _suspects(losses)
     return StepResult(float(loss_sum), float(nll_sum), tokens, norm, rate, updated, suspects)
