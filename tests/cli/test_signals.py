@@ -24,9 +24,11 @@ def start(*args: object, cwd: Path) -> "subprocess.Popen[bytes]":
     )
 
 
-def wait_for(pattern: str, folder: Path, process: "subprocess.Popen[bytes]", count: int = 1) -> None:
+def wait_for(
+    pattern: str, folder: Path, process: "subprocess.Popen[bytes]", count: int = 1, least_bytes: int = 0
+) -> None:
     end_time = time.monotonic() + 120
-    while len(list(folder.glob(pattern))) < count:
+    while sum(not least_bytes or path.stat().st_size >= least_bytes for path in folder.glob(pattern)) < count:
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < end_time, f"{pattern} did not appear in {folder}"
         time.sleep(0.01)
@@ -69,9 +71,10 @@ def test_tokenize_as_a_filter_ends_after_the_last_whole_line(small_run, tmp_path
     ends(process, number, said)
 
 
-@both_signals
-@pytest.mark.parametrize("verb", ["tokenize", "train"])
-def test_an_interrupted_encoding_is_thrown_away(small_run, tmp_path, verb, number, said):
+def start_to_encode(
+    verb: str, small_run: Path, tmp_path: Path, least_bytes: int = 1
+) -> "tuple[subprocess.Popen[bytes], list[int]]":
+    """Start to encode a corpus that takes a while, and return the process and those that it has started for it."""
     text = b"".join(b"The dog number %d sees a house.\n" % i for i in range(400_000))
     for name in ("long.en", "long.de"):
         (tmp_path / name).write_bytes(text)
@@ -81,10 +84,50 @@ def test_an_interrupted_encoding_is_thrown_away(small_run, tmp_path, verb, numbe
         (tmp_path / name).write_bytes((small_run.parent / name).read_bytes())
     limit = "tokenizer.training_sentences=1000"
     process = start(verb, "small.yaml", "--set", limit, "--out", "run", cwd=tmp_path)
-    wait_for("run/corpus/train.part", tmp_path, process)
+    wait_for("run/corpus/train.part/src.ids", tmp_path, process, least_bytes=least_bytes)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    return process, [int(pid) for pid in children.read_text().split()] if children.exists() else []
+
+
+def is_running(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/stat")
+    return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@both_signals
+@pytest.mark.parametrize("verb", ["tokenize", "train"])
+def test_an_interrupted_encoding_is_thrown_away(small_run, tmp_path, verb, number, said):
+    process, workers = start_to_encode(verb, small_run, tmp_path)
     ends(process, number, said)
     assert not list((tmp_path / "run").rglob("*.part*"))
     assert not (tmp_path / "run" / "corpus" / "train").exists()
+    assert not any(map(is_running, workers))
+
+
+@both_signals
+def test_an_encoding_interrupted_as_it_begins_ends_without_a_word_from_its_processes(
+    small_run, tmp_path, number, said
+):
+    process, _ = start_to_encode("tokenize", small_run, tmp_path, least_bytes=0)
+    ends(process, number, said)
+    assert not list((tmp_path / "run").rglob("*.part*"))
+
+
+def test_an_encoding_that_loses_a_process_is_an_error_and_thrown_away(small_run, tmp_path):
+    process, workers = start_to_encode("tokenize", small_run, tmp_path)
+    if len(workers) < 2:
+        process.kill()
+        process.communicate()
+        pytest.skip("encodes in one process here, or its processes cannot be listed")
+    os.kill(workers[-1], signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 3
+    assert out == b""
+    assert "error: a process that encoded the corpus was killed, perhaps for want of memory" in err.decode()
+    assert "free some memory and run again" in err.decode()
+    assert not list((tmp_path / "run").rglob("*.part*"))
+    assert not (tmp_path / "run" / "corpus" / "train").exists()
+    assert not any(map(is_running, workers))
 
 
 @both_signals

@@ -1,12 +1,24 @@
 """Which pairs are dropped, and under which reason."""
 
+import numpy as np
 import pytest
 
 from tfcli.recipe.schema import DataSection
-from tfcli.text.cleaning import REASONS, CleaningRules, PairMemory, pair_key
+from tfcli.text.cleaning import REASONS, CleaningRules, HoldOut, pair_keys
 
 LOOSE = CleaningRules(max_pieces=100, max_length_ratio=3.0, drop_identical=False, drop_duplicates=False)
 STRICT = CleaningRules(max_pieces=100, max_length_ratio=3.0, drop_identical=True, drop_duplicates=True)
+
+
+def objections(rules, rows):
+    """The reason for each row (source, target, pieces of the source, of the target), None for what is kept."""
+    src, tgt, *pieces = zip(*rows, strict=True)
+    words = [np.array([len(text.split()) for text in side], dtype=np.int32) for side in (src, tgt)]
+    found = rules.objections(src, tgt, [np.array(side, dtype=np.int32) for side in pieces], words)
+    assert set(found) <= set(REASONS)
+    reasons = [[reason for reason, holds in found.items() if holds[i]] for i in range(len(rows))]
+    assert all(len(some) <= 1 for some in reasons)
+    return [some[0] if some else None for some in reasons]
 
 
 @pytest.mark.parametrize(
@@ -32,14 +44,30 @@ STRICT = CleaningRules(max_pieces=100, max_length_ratio=3.0, drop_identical=True
 def test_each_pair_is_dropped_for_the_first_reason_that_holds(
     src, tgt, src_pieces, tgt_pieces, loose, strict
 ):
-    assert LOOSE.objection(src, tgt, src_pieces, tgt_pieces) == loose
-    assert STRICT.objection(src, tgt, src_pieces, tgt_pieces) == strict
-    assert {loose, strict} <= {None, *REASONS}
+    kept = ("kept", "this one", 2, 2)
+    row = (src, tgt, src_pieces, tgt_pieces)
+    assert objections(LOOSE, [kept, row, kept]) == [None, loose, None]
+    assert objections(STRICT, [row, kept]) == [strict, None]
 
 
 def test_without_a_length_ratio_any_lengths_may_face_each_other():
     rules = CleaningRules(max_pieces=100, max_length_ratio=None, drop_identical=False, drop_duplicates=False)
-    assert rules.objection("a", "c", 1, 100) is None
+    assert objections(rules, [("a", "c", 1, 100)]) == [None]
+
+
+def test_what_is_held_out_is_counted_as_that_whatever_else_is_wrong_with_it():
+    held, other = sorted(["a b", "b a"], key=lambda src: int(HoldOut.numbers([src])[0]))
+    threshold = int(HoldOut.numbers([held])[0]) + 1
+    rules = CleaningRules(100, None, drop_identical=True, drop_duplicates=False, hold_out=HoldOut(threshold))
+    rows = [(text, text, 1000, 0) for text in (held, f"  {held}\u3000", other)]
+    assert objections(rules, rows) == ["held_out", "held_out", "blank"]
+
+
+@pytest.mark.parametrize(("threshold", "takes"), [(0, False), (2**64, True)])
+def test_nothing_and_everything_can_be_held_out(threshold, takes):
+    assert HoldOut(threshold).takes(["a", "b", ""]).tolist() == [takes] * 3
+    ends = np.array([0, 2**64 - 1], dtype=np.uint64)
+    assert HoldOut(threshold).below(ends).tolist() == [takes, takes]
 
 
 def test_the_rules_are_those_of_the_recipe():
@@ -56,17 +84,10 @@ def test_the_rules_are_those_of_the_recipe():
     assert CleaningRules.of(data) == CleaningRules(7, 2.5, drop_identical=True, drop_duplicates=True)
 
 
-def test_a_pair_is_a_duplicate_only_if_both_sides_stood_together_before():
-    pairs = [("a", "bc"), ("ab", "c"), ("a", "bd"), ("a", "bc"), ("", "abc"), ("1:a", ""), ("a", "bc")]
-    memory = PairMemory()
-    assert memory.first_time(pair_key(*pair) for pair in pairs) == [
-        True,
-        True,
-        True,
-        False,
-        True,
-        True,
-        False,
-    ]
-    assert memory.first_time([pair_key("ab", "c"), pair_key("new", "c")]) == [False, True]
-    assert len(pair_key("a", "b")) == 16
+def test_a_key_stands_for_both_sides_and_their_border():
+    pairs = [("a", "bc"), ("ab", "c"), ("a", "bd"), ("", "abc"), ("1:a", ""), ("abc", "")]
+    keys = pair_keys(*zip(*pairs, strict=True))
+    assert keys.shape == (6, 2)
+    assert len(set(map(tuple, keys.tolist()))) == 6
+    assert pair_keys(["a"], ["bc"]).tolist() == keys[:1].tolist()
+    assert pair_keys([], []).shape == (0, 2)

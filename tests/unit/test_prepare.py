@@ -4,13 +4,15 @@ import os
 import random
 import shutil
 
+import numpy as np
 import pytest
 
-from tfcli.corpus import encode
 from tfcli.corpus import prepare as module
 from tfcli.corpus.prepare import prepare
+from tfcli.corpus.sample import spread_lines
 from tfcli.corpus.shards import ParallelIds
-from tfcli.corpus.suspicions import evenness, misalignment
+from tfcli.corpus.suspicions import evenness as evenness_of
+from tfcli.corpus.suspicions import misalignment
 from tfcli.errors import CheckpointError, DataError
 from tfcli.recipe.schema import Recipe
 from tfcli.text.files import CorpusFiles
@@ -154,7 +156,7 @@ def test_an_unchanged_file_is_not_hashed_again(corpora, run_dir, monkeypatch):
     train, valid = corpora
     prepare(recipe(), [train], valid, run_dir, silent)
     monkeypatch.setattr(
-        "tfcli.corpus.fingerprint.sha256_of_content", lambda path: pytest.fail(f"hashed {path}")
+        "tfcli.corpus.fingerprint.digest_of_content", lambda path, _: pytest.fail(f"hashed {path}")
     )
     assert prepare(recipe(), [train], valid, run_dir, silent).reused
 
@@ -252,7 +254,7 @@ def test_leftovers_of_a_killed_build_do_no_harm(corpora, run_dir):
 
 def test_many_processes_give_the_same_bytes_as_one(tmp_path, corpora, monkeypatch):
     train, valid = corpora
-    monkeypatch.setattr(encode, "BLOCK_LINES", 37)
+    monkeypatch.setattr("tfcli.text.pairs.BLOCK_LINES", 37)
     settings = recipe({"drop_duplicates": True, "max_pieces": 30})
     prepare(settings, [train, train], valid, tmp_path / "one", silent)
     monkeypatch.setattr(module, "processes_for", lambda lines: 2)
@@ -260,55 +262,38 @@ def test_many_processes_give_the_same_bytes_as_one(tmp_path, corpora, monkeypatc
     assert content(tmp_path / "two") == content(tmp_path / "one")
 
 
-def test_a_killed_worker_is_an_error_and_no_endless_wait(corpora):
-    blocks = encode.text_blocks([corpora[0]])
-    with pytest.raises(DataError, match="a process that encoded the corpus was killed"):
-        list(encode.encode_blocks(KILLER, blocks, 2))
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_first_line_that_cannot_be_read_is_told_whoever_reads_it(
+    corpora, run_dir, monkeypatch, processes
+):
+    train, valid = corpora
+    monkeypatch.setattr("tfcli.text.pairs.BLOCK_LINES", 37)
+    monkeypatch.setattr(module, "processes_for", lambda lines: processes)
+    monkeypatch.setattr(
+        module, "spread_lines", lambda *_: ["the tokenizer's own look at all lines", "is left out"]
+    )
+    lines = train.tgt.read_bytes().split(b"\n")
+    lines[300], lines[250] = b"\xff", b"a\xffb"
+    train.tgt.write_bytes(b"\n".join(lines))
+    with pytest.raises(DataError, match=r"train\.tgt:251: not UTF-8: byte 0xff at position 2") as caught:
+        prepare(recipe(), [train], valid, run_dir, silent)
+    assert "iconv -f LATIN1" in caught.value.hint
+    assert not list(run_dir.rglob("*.part*"))
 
 
-class _Killer:
-    def __call__(self, block):
-        os._exit(9)
-
-
-KILLER = _Killer()
-
-
-def test_processes_are_started_only_for_enough_text():
-    assert encode.processes_for(49_999) == 1
-    assert encode.processes_for(50_000) >= 1
-
-
-def test_the_corpus_is_read_a_few_blocks_ahead_and_no_more(corpora, monkeypatch):
-    monkeypatch.setattr(encode, "BLOCK_LINES", 10)
-    taken = []
-
-    def blocks():
-        for block in encode.text_blocks([corpora[0]]):
-            taken.append(block)
-            yield block
-
-    encoded = encode.encode_blocks(COUNTER, blocks(), 2)
-    next(encoded)
-    assert len(taken) == 5
-    assert len(list(encoded)) == 39
-
-
-class _Counter:
-    def __call__(self, block):
-        return len(block.pairs)
-
-
-COUNTER = _Counter()
-
-
-def test_the_tokenizer_sees_at_most_so_many_lines_spread_evenly(corpora):
+def test_the_tokenizer_sees_at_most_so_many_lines_spread_evenly(corpora, monkeypatch):
     train, _ = corpora
-    pairs = sentences(400)
-    assert list(module._spread([train], 400, 4)) == [pairs[i] for i in (99, 199, 299, 399)]
-    assert list(module._spread([train, train], 800, 2)) == [pairs[399]] * 2
-    assert list(module._spread([train], 400, 400)) == list(module._spread([train], 400, 1000)) == pairs
-    assert len(list(module._spread([train], 400, 399))) == 399
+    monkeypatch.setattr("tfcli.text.pairs.BLOCK_LINES", 37)
+    for side in (0, 1):
+        lines = [pair[side] for pair in sentences(400)]
+
+        def sampled(corpora, n_lines, limit, side=side):
+            return list(spread_lines(corpora, side, n_lines, limit))
+
+        assert sampled([train], 400, 4) == [lines[i] for i in (99, 199, 299, 399)]
+        assert sampled([train, train], 800, 2) == [lines[399]] * 2
+        assert sampled([train], 400, 400) == sampled([train], 400, 1000) == lines
+        assert len(sampled([train], 400, 399)) == 399
 
 
 def test_unequal_files_are_refused_before_anything_is_trained(corpora, run_dir):
@@ -381,6 +366,10 @@ def test_a_sound_corpus_raises_no_suspicion(tmp_path, run_dir):
     assert warnings_of(files_of(tmp_path, "sorted", by_length), valid, run_dir) == []
 
 
+def evenness(pairs, first_line):
+    return evenness_of(*(np.array([len(pair[side]) for pair in pairs]) for side in (0, 1)), first_line)
+
+
 def test_a_corpus_sorted_by_length_is_not_suspected():
     rng = random.Random(1)
     lengths = sorted(rng.randint(20, 200) for _ in range(5000))
@@ -401,7 +390,7 @@ def test_too_few_pairs_or_too_even_ones_tell_nothing():
 
 
 def test_sides_that_do_not_match_are_suspected_from_the_line_on(tmp_path, corpora, run_dir, monkeypatch):
-    monkeypatch.setattr(encode, "BLOCK_LINES", 1000)
+    monkeypatch.setattr("tfcli.text.pairs.BLOCK_LINES", 1000)
     src, tgt = zip(*sentences(5000), strict=True)
     shifted = [*tgt[:2000], *tgt[2001:], tgt[2000]]
     files = files_of(tmp_path, "odd", list(zip(src, shifted, strict=True)))
@@ -431,7 +420,7 @@ def test_a_lowered_vocabulary_is_said_once_when_the_tokenizer_is_made(corpora, r
 
 
 def test_progress_is_said_now_and_then(corpora, run_dir, monkeypatch):
-    monkeypatch.setattr(encode, "BLOCK_LINES", 100)
+    monkeypatch.setattr("tfcli.text.pairs.BLOCK_LINES", 100)
     monkeypatch.setattr(module, "_PROGRESS_SECONDS", -1.0)
     said = []
     prepare(recipe(), [corpora[0]], corpora[1], run_dir, said.append)

@@ -1,69 +1,69 @@
-"""Text to encoded blocks, in order, on all cores when there is enough of it.
+"""Text to encoded blocks: what a worker process does with a block of lines.
 
-A block of lines goes to a worker, which encodes, cleans and counts; the parent drops duplicates, adds up and
-writes. Blocks come back in the order of the text, so one process and many give the same bytes.
+It encodes, cleans and counts; duplicates, which need a memory of all blocks, are left to whoever adds them up.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-from collections import Counter, deque
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, ClassVar
+from itertools import compress
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfcli.corpus.shards import IdBlock, id_dtype
 from tfcli.corpus.suspicions import Evenness, evenness
-from tfcli.errors import DataError
-from tfcli.text.cleaning import CleaningRules, pair_key
-from tfcli.text.pairs import read_pairs
+from tfcli.text.cleaning import CleaningRules, pair_keys
+from tfcli.text.counts import words_and_characters
+from tfcli.text.pairs import TextBlock, lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from tfcli.text.files import CorpusFiles
     from tfcli.text.tokenizer import Tokenizer
-
-# Large enough to make the way to a worker cheap, small enough that a few per core cost little memory.
-BLOCK_LINES = 8192
-# Starting processes takes a second or two, in which one core encodes about this many lines.
-LINES_WORTH_PROCESSES = 50_000
-
-
-@dataclass(frozen=True)
-class TextBlock:
-    """Consecutive lines of one corpus; `first_line` counts from 1."""
-
-    corpus: int
-    first_line: int
-    pairs: list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class EncodedSide:
-    """One side of the pairs of a block that were kept. Shapes: words (pairs,), unknown (pairs,)."""
+    """One side of pairs of a block. Shapes: words (pairs,), unknown (pairs,)."""
 
     block: IdBlock
     words: NDArray[np.int32]
     unknown: NDArray[np.int32]
 
+    @classmethod
+    def of(
+        cls, ids: Sequence[list[int]], words: NDArray[np.int32], unk_id: int, vocab_size: int
+    ) -> EncodedSide:
+        """Pack sentences; `ids` have the end mark."""
+        block = IdBlock.of(ids, id_dtype(vocab_size))
+        unknown = np.zeros(len(ids), dtype=np.int32)
+        found = np.flatnonzero(block.ids == unk_id)
+        ends = np.cumsum(block.lengths, dtype=np.int64)
+        np.add.at(unknown, np.searchsorted(ends, found, side="right"), 1)
+        return cls(block, words, unknown)
+
+    @property
+    def pieces(self) -> NDArray[np.int32]:
+        """Pieces of each sentence, end mark not counted."""
+        return self.block.lengths - np.int32(1)
+
     def select(self, chosen: NDArray[np.bool_]) -> EncodedSide:
         """Return the pairs that are chosen. Shapes: chosen (pairs,)."""
+        if chosen.all():
+            return self
         return EncodedSide(self.block.select(chosen), self.words[chosen], self.unknown[chosen])
 
 
 @dataclass(frozen=True)
 class EncodedBlock:
-    """A block of lines encoded: what was kept, and what was dropped and why."""
+    """A block of lines encoded: what was kept, and what was dropped and why.
+
+    `keys` tell duplicates, None where they are of no interest. Shapes: keys (pairs kept, 2).
+    """
 
     corpus: int
     first_line: int
@@ -71,7 +71,7 @@ class EncodedBlock:
     src: EncodedSide
     tgt: EncodedSide
     dropped: Counter[str]
-    keys: list[bytes]
+    keys: NDArray[np.uint64] | None
     evenness: Evenness | None
 
 
@@ -83,106 +83,36 @@ class Encoder:
     rules: CleaningRules | None
 
     def __call__(self, block: TextBlock) -> EncodedBlock:
-        """Encode one block."""
-        rules = self.rules
-        src_ids = self.tokenizer.encode_src_many([src for src, _ in block.pairs])
-        tgt_ids = self.tokenizer.encode_tgt_many([tgt for _, tgt in block.pairs])
+        """Encode one block.
+
+        Raises: DataError naming the first line that cannot be read.
+        """
+        tokenizer, rules = self.tokenizer, self.rules
+        src_text, tgt_text = block.sides()
+        src_lines, tgt_lines = lines_of(src_text), lines_of(tgt_text)
+        src_words, src_characters = words_and_characters(src_text)
+        tgt_words, tgt_characters = words_and_characters(tgt_text)
+        src_ids = tokenizer.encode_src_many(src_lines, end_mark=True)
+        tgt_ids = tokenizer.encode_tgt_many(tgt_lines, end_mark=True)
+        src = EncodedSide.of(src_ids, src_words, tokenizer.unk_id, tokenizer.src_vocab_size)
+        tgt = EncodedSide.of(tgt_ids, tgt_words, tokenizer.unk_id, tokenizer.tgt_vocab_size)
+        kept = np.ones(block.lines, dtype=np.bool_)
         dropped: Counter[str] = Counter()
-        kept = []
-        for index, ((src, tgt), src_pieces, tgt_pieces) in enumerate(
-            zip(block.pairs, src_ids, tgt_ids, strict=True)
-        ):
-            reason = rules and rules.objection(src, tgt, len(src_pieces), len(tgt_pieces))
-            if reason:
-                dropped[reason] += 1
-            else:
-                kept.append(index)
-        pairs = [block.pairs[i] for i in kept]
+        keys = None
+        if rules is not None:
+            pieces, words = (src.pieces, tgt.pieces), (src_words, tgt_words)
+            for reason, holds in rules.objections(src_lines, tgt_lines, pieces, words).items():
+                dropped[reason] += int(np.count_nonzero(holds))
+                kept &= ~holds
+            if rules.drop_duplicates:
+                keys = pair_keys(compress(src_lines, kept), compress(tgt_lines, kept))
         return EncodedBlock(
             corpus=block.corpus,
             first_line=block.first_line,
-            lines=len(block.pairs),
-            src=self._side(
-                [src for src, _ in pairs], [src_ids[i] for i in kept], self.tokenizer.src_vocab_size
-            ),
-            tgt=self._side(
-                [tgt for _, tgt in pairs], [tgt_ids[i] for i in kept], self.tokenizer.tgt_vocab_size
-            ),
+            lines=block.lines,
+            src=src.select(kept),
+            tgt=tgt.select(kept),
             dropped=dropped,
-            keys=[pair_key(*pair) for pair in pairs] if rules and rules.drop_duplicates else [],
-            evenness=evenness(block.pairs, block.first_line),
+            keys=keys,
+            evenness=evenness(src_characters, tgt_characters, block.first_line),
         )
-
-    def _side(self, texts: Sequence[str], sentences: Sequence[list[int]], vocab_size: int) -> EncodedSide:
-        unk_id, eos_id = self.tokenizer.unk_id, self.tokenizer.eos_id
-        return EncodedSide(
-            IdBlock.of([[*ids, eos_id] for ids in sentences], id_dtype(vocab_size)),
-            words=np.array([len(text.split()) for text in texts], dtype=np.int32),
-            unknown=np.array([ids.count(unk_id) for ids in sentences], dtype=np.int32),
-        )
-
-
-def text_blocks(corpora: Sequence[CorpusFiles]) -> Iterator[TextBlock]:
-    """Yield the lines of the corpora, one after the other.
-
-    Raises: DataError when a line cannot be read.
-    """
-    for corpus, files in enumerate(corpora):
-        pairs, first_line = read_pairs(files), 1
-        while lines := list(islice(pairs, BLOCK_LINES)):
-            yield TextBlock(corpus, first_line, lines)
-            first_line += len(lines)
-
-
-def encode_blocks(encoder: Encoder, blocks: Iterable[TextBlock], processes: int) -> Iterator[EncodedBlock]:
-    """Yield the blocks encoded, in their order, by this process or by several others.
-
-    Raises: DataError when a process is killed, as for want of memory.
-    """
-    if processes <= 1:
-        yield from map(encoder, blocks)
-        return
-    # Spawned, not forked: a fork inherits locks of threads that do not exist in it.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, context, initializer=_Worker.start, initargs=(encoder,))
-    try:
-        pending: deque[Future[EncodedBlock]] = deque()
-        for block in blocks:
-            pending.append(pool.submit(_Worker.encode, block))
-            # Two for each process keep all busy; more would fill the memory with a corpus read ahead.
-            if len(pending) > 2 * processes:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    except BrokenProcessPool as error:
-        raise DataError(
-            "a process that encoded the corpus was killed, perhaps for want of memory",
-            "free some memory and run again",
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def processes_for(lines: int) -> int:
-    """Return how many processes encode this many lines fastest on this machine."""
-    if lines < LINES_WORTH_PROCESSES:
-        return 1
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS and Windows
-        return os.cpu_count() or 1
-
-
-class _Worker:
-    """The state of a worker process: its encoder, sent once."""
-
-    encoder: ClassVar[Encoder]
-
-    @classmethod
-    def start(cls, encoder: Encoder) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-        cls.encoder = encoder
-
-    @classmethod
-    def encode(cls, block: TextBlock) -> EncodedBlock:
-        return cls.encoder(block)

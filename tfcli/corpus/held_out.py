@@ -10,14 +10,18 @@ sees the held-out text.
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from tfcli.corpus.fingerprint import read_record, write_record
+from tfcli.corpus.workers import in_order, processes_for
 from tfcli.errors import DataError
 from tfcli.text.cleaning import HoldOut
 from tfcli.text.files import CorpusFiles
-from tfcli.text.pairs import read_pairs
+from tfcli.text.pairs import lines_of, text_blocks
 from tfcli.text.whole_file import whole_file
 from tfcli.wording import counted
 
@@ -25,7 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from tfcli.recipe.schema import Recipe
+    from tfcli.text.pairs import TextBlock
+
+    _Candidate = tuple[int, tuple[str, str]]
 
 CHARACTERS_A_PIECE = 4  # on average, of a trained vocabulary; a longer side would be dropped as too long
 FORMAT_VERSION = 2
@@ -44,10 +53,13 @@ def hold_out(
     recipe: Recipe,
     corpora: Sequence[CorpusFiles],
     digests: list[dict[str, str]],
+    lines: int,
     folder: Path,
     report: Callable[[str], None],
 ) -> HeldOut:
     """Write the pairs that `data.valid` holds out into `folder`, or take what is there already.
+
+    `digests` are those of the corpora, which have so many lines in all.
 
     Raises: DataError when the corpora have too few pairs.
     """
@@ -67,22 +79,72 @@ def hold_out(
         (folder / "held-out.json").unlink(
             missing_ok=True
         )  # until the files are whole, nothing vouches for them
-        record = {"made_from": made_from, **_split(recipe, corpora, files)}
+        record = {"made_from": made_from, **_split(recipe, corpora, lines, files)}
         write_record(folder / "held-out.json", record)
         n_pairs = counted(int(record["count"]), "pair")
         report(f"held out for validation: {n_pairs} of the training text")
     return HeldOut(files, int(record["count"]), HoldOut(int(record["threshold"])))
 
 
-def _split(recipe: Recipe, corpora: Sequence[CorpusFiles], files: CorpusFiles) -> dict[str, Any]:
+def _split(recipe: Recipe, corpora: Sequence[CorpusFiles], lines: int, files: CorpusFiles) -> dict[str, Any]:
     wanted = recipe.data.valid
     max_characters = CHARACTERS_A_PIECE * recipe.data.max_pieces
+    processes = processes_for(lines)
     if wanted.pairs is not None:
-        chosen, threshold = _smallest(corpora, max_characters, wanted.pairs)
+        chosen, threshold = _smallest(corpora, Smallest(max_characters, wanted.pairs), lines, processes)
     else:
         threshold = int((wanted.fraction or 0.0) * 2**64)
-        chosen = _below(corpora, max_characters, threshold)
+        chosen = _below(corpora, Below(max_characters, threshold), processes)
     return {"threshold": threshold, "count": _write(chosen, files, wanted.fraction)}
+
+
+@dataclass(frozen=True)
+class Below:
+    """Find the pairs of a block whose sources' hashes are below a threshold, the first usable one of each hash."""
+
+    max_characters: int
+    threshold: int
+
+    def __call__(self, block: TextBlock) -> list[_Candidate]:
+        """Return them in the order of the block."""
+        src, tgt = map(lines_of, block.sides())
+        numbers = HoldOut.numbers(src)
+        found: dict[int, tuple[str, str]] = {}
+        for i in np.flatnonzero(HoldOut(self.threshold).below(numbers)):
+            if _usable(src[i], tgt[i], self.max_characters):
+                found.setdefault(int(numbers[i]), (src[i], tgt[i]))
+        return list(found.items())
+
+
+@dataclass
+class Smallest:
+    """Find the pairs of a block with the smallest hashes, the first usable one of each hash.
+
+    What it found in other blocks, in whatever order they came, bounds what can be among the smallest of all.
+    """
+
+    max_characters: int
+    n_pairs: int
+    _known: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, dtype=np.uint64))
+
+    def __call__(self, block: TextBlock) -> list[_Candidate]:
+        """Return them, the smallest hash first."""
+        src, tgt = map(lines_of, block.sides())
+        numbers = HoldOut.numbers(src)
+        order = np.argsort(numbers, kind="stable")
+        if len(self._known) == self.n_pairs:
+            order = order[
+                numbers[order] <= self._known[-1]
+            ]  # equal: another block may have had it, but later
+        found: dict[int, tuple[str, str]] = {}
+        for i in order:
+            if len(found) == self.n_pairs:
+                break
+            if _usable(src[i], tgt[i], self.max_characters):
+                found.setdefault(int(numbers[i]), (src[i], tgt[i]))
+        new = np.fromiter(found, np.uint64, len(found))
+        self._known = np.union1d(self._known, new)[: self.n_pairs]
+        return list(found.items())
 
 
 def _usable(src: str, tgt: str, max_characters: int) -> bool:
@@ -91,28 +153,27 @@ def _usable(src: str, tgt: str, max_characters: int) -> bool:
 
 
 def _smallest(
-    corpora: Sequence[CorpusFiles], max_characters: int, n_pairs: int
+    corpora: Sequence[CorpusFiles], work: Smallest, lines: int, processes: int
 ) -> tuple[Iterator[tuple[str, str]], int]:
     """Return the pairs with the smallest hashes, in the order of these, and the threshold just above them."""
+    n_pairs = work.n_pairs
     heap: list[tuple[int, tuple[str, str]]] = []  # of negated hashes: the largest of the chosen is on top
     chosen: set[int] = set()
-    total = 0
-    for files in corpora:
-        for pair in read_pairs(files):
-            total += 1
-            number = HoldOut.number(pair[0])
-            if len(heap) == n_pairs and number > -heap[0][0]:
-                continue
-            if number in chosen or not _usable(*pair, max_characters):
-                continue
-            chosen.add(number)
-            if len(heap) < n_pairs:
-                heapq.heappush(heap, (-number, pair))
-            else:
-                chosen.discard(-heapq.heapreplace(heap, (-number, pair))[0])
-    if len(heap) < n_pairs or 2 * n_pairs > total:
+    with closing(in_order(work, text_blocks(corpora), processes)) as results:
+        for candidates in results:
+            for number, pair in candidates:
+                if len(heap) == n_pairs and number > -heap[0][0]:
+                    break
+                if number in chosen:
+                    continue
+                chosen.add(number)
+                if len(heap) < n_pairs:
+                    heapq.heappush(heap, (-number, pair))
+                else:
+                    chosen.discard(-heapq.heapreplace(heap, (-number, pair))[0])
+    if len(heap) < n_pairs or 2 * n_pairs > lines:
         raise DataError(
-            f"data.valid: {counted(n_pairs, 'pair')} to be held out, but the training text has {total:,} in all"
+            f"data.valid: {counted(n_pairs, 'pair')} to be held out, but the training text has {lines:,} in all"
             + (
                 f", {len(heap):,} of them usable and with sources of their own" if len(heap) < n_pairs else ""
             ),
@@ -122,15 +183,15 @@ def _smallest(
     return (pair for _, pair in heap), -heap[-1][0] + 1
 
 
-def _below(corpora: Sequence[CorpusFiles], max_characters: int, threshold: int) -> Iterator[tuple[str, str]]:
+def _below(corpora: Sequence[CorpusFiles], work: Below, processes: int) -> Iterator[tuple[str, str]]:
     """Yield a pair for each source whose hash is below the threshold."""
     seen: set[int] = set()
-    for files in corpora:
-        for pair in read_pairs(files):
-            number = HoldOut.number(pair[0])
-            if number < threshold and number not in seen and _usable(*pair, max_characters):
-                seen.add(number)
-                yield pair
+    with closing(in_order(work, text_blocks(corpora), processes)) as results:
+        for candidates in results:
+            for number, pair in candidates:
+                if number not in seen:
+                    seen.add(number)
+                    yield pair
 
 
 def _write(pairs: Iterator[tuple[str, str]], files: CorpusFiles, fraction: float | None) -> int:

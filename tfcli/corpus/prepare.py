@@ -11,22 +11,24 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
-from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfcli.corpus.encode import EncodedBlock, Encoder, encode_blocks, processes_for, text_blocks
+from tfcli.corpus.duplicates import PairMemory
+from tfcli.corpus.encode import EncodedBlock, Encoder
 from tfcli.corpus.fingerprint import FileDigests, read_record, write_record
 from tfcli.corpus.held_out import HeldOut, hold_out
+from tfcli.corpus.sample import spread_lines
 from tfcli.corpus.shards import FORMAT_VERSION, ParallelIds, ShardWriter
 from tfcli.corpus.stats import CorpusStats, CorpusTally
 from tfcli.corpus.suspicions import Evenness, identical_sides, misalignment, swapped_sides
+from tfcli.corpus.workers import in_order, processes_for
 from tfcli.errors import CheckpointError, DataError
-from tfcli.text.cleaning import DUPLICATE, KEYS, CleaningRules, PairMemory
-from tfcli.text.pairs import count_pairs, read_pairs
+from tfcli.text.cleaning import DUPLICATE, KEYS, CleaningRules
+from tfcli.text.pairs import read_pairs, text_blocks
 from tfcli.text.tokenizer import Tokenizer, train_tokenizer
 from tfcli.wording import counted
 
@@ -66,6 +68,7 @@ class _Job:
     folder: Path
     names: list[str]
     corpora: Sequence[CorpusFiles]
+    lines: int
     fingerprint: dict[str, Any]
     rules: CleaningRules | None
     max_positions: int
@@ -88,24 +91,29 @@ def prepare(
     CheckpointError when the run has checkpoints and its tokenizer would become another one.
     """
     folder = run_dir / "corpus"
-    if not folder.is_dir():  # no run folder for text that cannot be used
-        for files in (*train, *([] if valid is None else [valid])):
-            count_pairs(files)
+    digests = FileDigests(folder / "files.json")
+    given = [*train, *([] if valid is None else [valid])]
+    digests.read(given)
+    for files in given:
+        digests.pairs(files)  # before there is a run folder: none for text that cannot be used
+    lines = sum(map(digests.pairs, train))
     with _writing(run_dir):
         folder.mkdir(parents=True, exist_ok=True)
-        digests = FileDigests(folder / "files.json")
         train_digests = [digests.of(files) for files in train]
         held_out = None
         if valid is None:
-            held_out = hold_out(recipe, train, train_digests, folder, report)
+            held_out = hold_out(recipe, train, train_digests, lines, folder, report)
             valid = held_out.files
+            digests.read([valid])
         valid_digests = digests.of(valid)
         digests.remember()
         tokenizer, same_tokenizer = _tokenizer(
-            recipe, (train, valid), train_digests, run_dir, report, replace=replace
+            recipe, (train, lines, valid), train_digests, run_dir, report, replace=replace
         )
-        train_job = _train_job(recipe, folder, train, train_digests, tokenizer, held_out)
-        valid_job = _valid_job(recipe, folder, valid, [valid_digests, *train_digests], tokenizer)
+        train_job = _train_job(recipe, folder, (train, lines), train_digests, tokenizer, held_out)
+        valid_job = _valid_job(
+            recipe, folder, (valid, digests.pairs(valid)), [valid_digests, *train_digests], tokenizer
+        )
         train_ids, train_record, same_train = _encoded(train_job, tokenizer, train[0], report)
         valid_ids, valid_record, same_valid = _encoded(valid_job, tokenizer, train[0], report)
     records = (train_record, valid_record)
@@ -120,7 +128,7 @@ def prepare(
         valid_files=valid,
         stats=[CorpusStats.from_json(stats) for record in records for stats in record["stats"]],
         warnings=warnings,
-        digests=digests.used,
+        digests=digests.all(),
         reused=same_tokenizer and same_train and same_valid,
     )
 
@@ -128,11 +136,12 @@ def prepare(
 def _train_job(
     recipe: Recipe,
     folder: Path,
-    corpora: Sequence[CorpusFiles],
+    text: tuple[Sequence[CorpusFiles], int],
     digests: list[dict[str, str]],
     tokenizer: Tokenizer,
     held_out: HeldOut | None,
 ) -> _Job:
+    corpora, lines = text
     rules = CleaningRules.of(recipe.data, held_out.rule if held_out is not None else None)
     names = ["train"] if len(corpora) == 1 else [f"train[{i}]" for i in range(len(corpora))]
     fingerprint = {
@@ -141,12 +150,17 @@ def _train_job(
         "files": digests,
         "cleaning": asdict(rules),
     }
-    return _Job(folder / "train", names, corpora, fingerprint, rules, recipe.model.max_positions)
+    return _Job(folder / "train", names, corpora, lines, fingerprint, rules, recipe.model.max_positions)
 
 
 def _valid_job(
-    recipe: Recipe, folder: Path, corpus: CorpusFiles, digests: list[dict[str, str]], tokenizer: Tokenizer
+    recipe: Recipe,
+    folder: Path,
+    text: tuple[CorpusFiles, int],
+    digests: list[dict[str, str]],
+    tokenizer: Tokenizer,
 ) -> _Job:
+    corpus, lines = text
     max_positions = recipe.model.max_positions
     # held-out pairs are cleaned as training text is, for the loss; validation BLEU is of all of them
     rules = CleaningRules.of(recipe.data) if recipe.data.valid.held_out else None
@@ -157,7 +171,7 @@ def _valid_job(
         "max_positions": max_positions,
         "cleaning": asdict(rules) if rules is not None else None,
     }
-    return _Job(folder / "valid", ["valid"], [corpus], fingerprint, rules, max_positions)
+    return _Job(folder / "valid", ["valid"], [corpus], lines, fingerprint, rules, max_positions)
 
 
 @contextmanager
@@ -173,7 +187,7 @@ def _writing(run_dir: Path) -> Iterator[None]:
 
 def _tokenizer(
     recipe: Recipe,
-    corpora: tuple[Sequence[CorpusFiles], CorpusFiles],
+    corpora: tuple[Sequence[CorpusFiles], int, CorpusFiles],
     digests: list[dict[str, str]],
     run_dir: Path,
     report: Callable[[str], None],
@@ -194,8 +208,7 @@ def _tokenizer(
     present = _tokenizer_present(run_dir)
     if present and record.get("made_from") == made_from and record.get("digest") == present.digest:
         return present, True
-    train, valid = corpora
-    lines = sum(count_pairs(files) for files in train)
+    train, lines, valid = corpora
     for _ in read_pairs(valid):  # all of it can be read, which is to be known before minutes are spent
         pass
     report(f"training the tokenizer ({recipe.tokenizer.kind}, {recipe.tokenizer.vocab_size:,} pieces)")
@@ -203,8 +216,8 @@ def _tokenizer(
     limit = recipe.tokenizer.training_sentences
     tokenizer = train_tokenizer(
         recipe.tokenizer,
-        (src for src, _ in _spread(train, lines, limit)),
-        (tgt for _, tgt in _spread(train, lines, limit)),
+        spread_lines(train, 0, lines, limit),
+        spread_lines(train, 1, lines, limit),
         notes.append,
     )
     belongs_to_run = None if replace else record.get("digest") or (present.digest if present else None)
@@ -231,16 +244,6 @@ def _refuse_to_part_from_checkpoints(run_dir: Path, digest: str | None, tokenize
             "section or SentencePiece's version have changed since",
             "start over with --fresh, or in another folder with --out; or restore the files and the recipe",
         )
-
-
-def _spread(corpora: Sequence[CorpusFiles], lines: int, limit: int) -> Iterator[tuple[str, str]]:
-    """Yield at most `limit` of the pairs, spread evenly."""
-    pairs = (pair for files in corpora for pair in read_pairs(files))
-    return (
-        compress(pairs, ((i + 1) * limit // lines > i * limit // lines for i in range(lines)))
-        if limit < lines
-        else pairs
-    )
 
 
 def _encoded(
@@ -282,19 +285,21 @@ def _write(
 ) -> tuple[list[CorpusTally], list[list[Evenness]]]:
     """Encode and write the corpora of a job; return the counts and the evenness of each."""
     tallies = [CorpusTally() for _ in job.corpora]
-    blocks: list[list[Evenness]] = [[] for _ in job.corpora]
-    memory = PairMemory()
-    lines = sum(count_pairs(files) for files in job.corpora)
+    evenness: list[list[Evenness]] = [[] for _ in job.corpora]
+    memory = PairMemory(job.lines) if job.rules is not None and job.rules.drop_duplicates else None
     done, last_said = 0, time.monotonic()
-    encoder = Encoder(tokenizer, job.rules)
-    with ShardWriter(folder, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size) as writer:
-        for block in encode_blocks(encoder, text_blocks(job.corpora), processes_for(lines)):
+    encoded = in_order(Encoder(tokenizer, job.rules), text_blocks(job.corpora), processes_for(job.lines))
+    with (
+        closing(encoded) as blocks,
+        ShardWriter(folder, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size) as writer,
+    ):
+        for block in blocks:
             if job.rules is None:
                 _refuse_too_long(job, block)
             src, tgt = block.src, block.tgt
             tally = tallies[block.corpus]
-            if job.rules is not None and job.rules.drop_duplicates:
-                chosen = np.array(memory.first_time(block.keys), dtype=np.bool_)
+            if memory is not None and block.keys is not None:
+                chosen = memory.first_time(block.keys)
                 tally.dropped[DUPLICATE] += int(np.count_nonzero(~chosen))
                 src, tgt = src.select(chosen), tgt.select(chosen)
             writer.append(src.block, tgt.block)
@@ -304,12 +309,12 @@ def _write(
             tally.src.add(int(src.words.sum()), int(src.unknown.sum()), src.block.lengths)
             tally.tgt.add(int(tgt.words.sum()), int(tgt.unknown.sum()), tgt.block.lengths)
             if block.evenness is not None:
-                blocks[block.corpus].append(block.evenness)
+                evenness[block.corpus].append(block.evenness)
             done += block.lines
             if time.monotonic() - last_said > _PROGRESS_SECONDS:
-                report(f"encoding {job.folder.name}: {done:,} of {counted(lines, 'pair')}")
+                report(f"encoding {job.folder.name}: {done:,} of {counted(job.lines, 'pair')}")
                 last_said = time.monotonic()
-    return tallies, blocks
+    return tallies, evenness
 
 
 def _refuse_too_long(job: _Job, block: EncodedBlock) -> None:

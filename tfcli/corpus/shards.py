@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
@@ -46,8 +47,8 @@ class IdBlock:
     @classmethod
     def of(cls, sentences: Sequence[Sequence[int]], dtype: np.dtype[Any]) -> Self:
         """Pack sentences."""
-        lengths = np.fromiter((len(ids) for ids in sentences), dtype=_LENGTH, count=len(sentences))
-        flat = (piece for ids in sentences for piece in ids)
+        lengths = np.fromiter(map(len, sentences), dtype=_LENGTH, count=len(sentences))
+        flat = chain.from_iterable(sentences)
         return cls(np.fromiter(flat, dtype=dtype, count=int(lengths.sum())), lengths)
 
     def select(self, chosen: NDArray[np.bool_]) -> IdBlock:
@@ -67,9 +68,9 @@ class _ColumnWriter:
 
     def write(self, block: IdBlock) -> None:
         lengths = block.lengths.astype(np.int64)
-        self.files[0].write(block.ids.astype(self.dtype, copy=False).tobytes())
-        self.files[1].write((self.tokens + np.cumsum(lengths)).astype(_OFFSET).tobytes())
-        self.files[2].write(block.lengths.astype(_LENGTH, copy=False).tobytes())
+        self.files[0].write(block.ids.astype(self.dtype, copy=False).data)
+        self.files[1].write((self.tokens + np.cumsum(lengths)).astype(_OFFSET, copy=False).data)
+        self.files[2].write(block.lengths.astype(_LENGTH, copy=False).data)
         self.tokens += int(lengths.sum())
 
     def close(self, *, sync: bool) -> None:

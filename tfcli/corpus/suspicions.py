@@ -46,9 +46,13 @@ class Evenness:
     variance: NDArray[np.float64]
 
 
-def evenness(pairs: Sequence[tuple[str, str]], first_line: int) -> Evenness | None:
-    """Measure a block of lines; None when it has too few pairs."""
-    lengths = np.array([(len(src), len(tgt)) for src, tgt in pairs if src and tgt], dtype=np.float64)
+def evenness(src: NDArray[np.int32], tgt: NDArray[np.int32], first_line: int) -> Evenness | None:
+    """Measure a block of lines by their characters; None when it has too few pairs.
+
+    Shapes: src (lines,), tgt (lines,).
+    """
+    lengths = np.stack((src, tgt), axis=1).astype(np.float64)
+    lengths = lengths[lengths.all(axis=1)]  # blank sides tell nothing
     if len(lengths) < _FEWEST_PAIRS:
         return None
     logs = np.log1p(lengths)  # (pairs, 2)

@@ -6,14 +6,20 @@ identical, a side too long, lengths too unlike, a duplicate of a pair that was k
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from tfcli.recipe.schema import DataSection
+
+    Counts = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 HELD_OUT, BLANK, IDENTICAL, TOO_LONG, LENGTH_RATIO, DUPLICATE = REASONS = (
     "held_out",
@@ -44,15 +50,21 @@ class HoldOut:
 
     threshold: int
 
-    def takes(self, src: str) -> bool:
-        """Say whether the pairs with this source are held out."""
-        return self.number(src) < self.threshold
+    def takes(self, src: Sequence[str]) -> NDArray[np.bool_]:
+        """Say of each source whether the pairs with it are held out. Shapes: (sources,)."""
+        return self.below(self.numbers(src))
+
+    def below(self, numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Say of each hash whether it is below the threshold. Shapes: numbers (sources,) -> (sources,)."""
+        if not self.threshold:
+            return np.zeros(len(numbers), dtype=np.bool_)
+        return numbers <= np.uint64(self.threshold - 1)  # itself, it may be 2 ** 64
 
     @staticmethod
-    def number(src: str) -> int:
-        """Return the hash of a source, white space aside."""
-        words = " ".join(src.split()).encode()
-        return int.from_bytes(blake2b(words, digest_size=8).digest(), "big")
+    def numbers(src: Iterable[str]) -> NDArray[np.uint64]:
+        """Return the hash of each source, white space aside. Shapes: (sources,)."""
+        digests = (blake2b(" ".join(text.split()).encode(), digest_size=8).digest() for text in src)
+        return np.frombuffer(b"".join(digests), dtype=">u8").astype(np.uint64)
 
 
 @dataclass(frozen=True)
@@ -75,50 +87,51 @@ class CleaningRules:
             data.max_pieces, data.max_length_ratio, data.drop_identical, data.drop_duplicates, hold_out
         )
 
-    def objection(self, src: str, tgt: str, src_pieces: int, tgt_pieces: int) -> str | None:
-        """Return why a pair is dropped, or None; duplicates, which need a memory, are `PairMemory`'s.
+    def objections(
+        self, src: Sequence[str], tgt: Sequence[str], pieces: Counts, words: Counts
+    ) -> dict[str, NDArray[np.bool_]]:
+        """Say for each reason which pairs are dropped for it; a pair stands under the first reason that holds.
 
-        A side whose pieces are none, such as a line of spaces, is blank.
+        A side whose pieces are none, or whose words are none, such as a line of spaces, is blank. Duplicates, which
+        need a memory, are another's.
+
+        Shapes: `pieces` and `words` (pairs,) for the source and for the target.
         """
-        if self.hold_out is not None and self.hold_out.takes(src):
-            return HELD_OUT
-        if src_pieces == 0 or tgt_pieces == 0 or src.isspace() or tgt.isspace():
-            return BLANK
-        if self.drop_identical and src.strip() == tgt.strip():
-            return IDENTICAL
-        shorter, longer = sorted((src_pieces, tgt_pieces))
-        if longer > self.max_pieces:
-            return TOO_LONG
-        if self.unlike(shorter, longer):
-            return LENGTH_RATIO
-        return None
+        left = np.ones(len(src), dtype=np.bool_)
+        found = {}
+        for reason, holds in self._tests(src, tgt, pieces, words):
+            found[reason] = holds & left
+            left &= ~holds
+        return found
 
-    def unlike(self, shorter: int, longer: int) -> bool:
-        """Say whether two lengths are too unlike for a translation."""
-        return (
-            self.max_length_ratio is not None
-            and longer > self.max_length_ratio * shorter
-            and longer - shorter > _RATIO_SLACK
-        )
+    def _tests(
+        self, src: Sequence[str], tgt: Sequence[str], pieces: Counts, words: Counts
+    ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+        if self.hold_out is not None:
+            yield HELD_OUT, self.hold_out.takes(src)
+        shorter, longer = np.minimum(*pieces), np.maximum(*pieces)
+        yield BLANK, (shorter == 0) | (np.minimum(*words) == 0)
+        if self.drop_identical:
+            same = (ours.strip() == theirs.strip() for ours, theirs in zip(src, tgt, strict=True))
+            yield IDENTICAL, np.fromiter(same, np.bool_, len(src))
+        yield TOO_LONG, longer > self.max_pieces
+        if self.max_length_ratio is not None:
+            yield (
+                LENGTH_RATIO,
+                (longer > self.max_length_ratio * shorter) & (longer - shorter > _RATIO_SLACK),
+            )
 
 
-def pair_key(src: str, tgt: str) -> bytes:
-    """Return 16 bytes that stand for a pair; different pairs share them never in practice."""
+def pair_keys(src: Iterable[str], tgt: Iterable[str]) -> NDArray[np.uint64]:
+    """Return 16 bytes that stand for each pair; different pairs share them never in practice.
+
+    Shapes: (pairs, 2).
+    """
+    keys = b"".join(_pair_key(*pair) for pair in zip(src, tgt, strict=True))
+    return np.frombuffer(keys, dtype="<u8").reshape(-1, 2)
+
+
+def _pair_key(src: str, tgt: str) -> bytes:
     # The length in front tells ("a", "bc") from ("ab", "c") whatever the texts hold.
     text = src.encode()
     return blake2b(b"%d:%b%b" % (len(text), text, tgt.encode()), digest_size=16).digest()
-
-
-@dataclass
-class PairMemory:
-    """The pairs that were kept so far, to know a duplicate by: about 100 bytes of memory for each."""
-
-    _seen: set[bytes] = field(default_factory=set)
-
-    def first_time(self, keys: Iterable[bytes]) -> list[bool]:
-        """Say of each pair whether it comes for the first time, and remember it."""
-        news = []
-        for key in keys:
-            news.append(key not in self._seen)
-            self._seen.add(key)
-        return news

@@ -53,6 +53,15 @@ class CorpusFiles:
     tgt: Path | None
     tsv: Path | None
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files in the order of the sides: two, or the one TSV file."""
+        if self.tsv is not None:
+            return (self.tsv,)
+        if self.src is None or self.tgt is None:
+            raise ValueError("corpus files need a source and a target, or a TSV file")
+        return (self.src, self.tgt)
+
 
 @dataclass(frozen=True)
 class _Wanted:
@@ -105,11 +114,23 @@ def sha256_of_content(path: Path) -> str:
 
     Raises: DataError when it cannot be read.
     """
+    return digest_of_content(path)[0]
+
+
+def digest_of_content(path: Path, stop_asked: Callable[[], bool] = lambda: False) -> tuple[str, int]:
+    """Return the SHA-256 of a file's uncompressed content, in hexadecimal, and the number of its lines.
+
+    Both are of no use when it was asked to stop.
+
+    Raises: DataError when it cannot be read.
+    """
+    digest, lines, last = hashlib.sha256(), 0, b"\n"
     with reading(path), open_binary(path) as stream:
-        digest = hashlib.sha256()
-        while chunk := stream.read(CHUNK_BYTES):
+        while (chunk := stream.read(CHUNK_BYTES)) and not stop_asked():
             digest.update(chunk)
-    return digest.hexdigest()
+            lines += chunk.count(b"\n")
+            last = chunk
+    return digest.hexdigest(), lines if last.endswith(b"\n") else lines + 1
 
 
 def require_text(path: Path, name: str, others: Sequence[Path] = ()) -> None:

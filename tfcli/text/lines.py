@@ -96,12 +96,14 @@ def utf16_remedy(path: Path | None) -> str:
     return f"convert it: `{convert}`"
 
 
-def decode_strictly(raw_lines: Iterable[bytes], origin: str | Path) -> Iterator[str]:
+def decode_strictly(raw_lines: Iterable[bytes], origin: str | Path, first_line: int = 1) -> Iterator[str]:
     """Decode lines of UTF-8; `origin` is their file, or what to call them if they come from elsewhere.
+
+    `first_line` is the number of the first.
 
     Raises: DataError with the number of the first line that is no UTF-8.
     """
-    for number, raw in enumerate(raw_lines, start=1):
+    for number, raw in enumerate(raw_lines, start=first_line):
         try:
             yield raw.decode("utf-8")
         except UnicodeDecodeError as error:

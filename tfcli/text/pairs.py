@@ -1,32 +1,122 @@
 """Sentence pairs from two aligned files or from one TSV file, line i facing line i.
 
 Nothing is dropped here: a blank line facing text is a pair too. Files of unequal length are refused, with a
-guess at the place where they part when the lengths of the lines show it clearly.
+guess at the place where they part when the lengths of the lines show it clearly. Text is read in blocks of raw
+lines, which may be sent elsewhere to be decoded.
 """
 
 from __future__ import annotations
 
-from itertools import islice, zip_longest
-from typing import TYPE_CHECKING
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from tfcli.errors import DataError
-from tfcli.text.lines import count_lines, decode_strictly, read_lines, read_raw_lines
+from tfcli.text.lines import count_lines, decode_strictly, open_binary, read_raw_lines, reading
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from tfcli.text.files import CorpusFiles
 
+# Large enough to make the way to a worker cheap, small enough that a few per core cost little memory.
+BLOCK_LINES = 8192
+# Lines that are documents rather than sentences end a block earlier. Unit: bytes of all files.
+BLOCK_BYTES = 1 << 24
+# Lines that are taken from one file before the other catches up.
+_STRIDE = 256
 # Where two files part is looked for among this many lines, so that a huge corpus costs no memory.
 _LINES_EXAMINED = 2_000_000
 # Lines before and after the suspected place whose lengths must bear it out.
 _NEIGHBOURHOOD = 100
+
+
+@dataclass(frozen=True)
+class TextBlock:
+    """Consecutive lines of one corpus as they stand in its files, line feeds included; `first_line` counts from 1."""
+
+    corpus: int
+    paths: tuple[Path, ...]
+    is_tsv: bool
+    first_line: int
+    lines: int
+    raw: tuple[bytes, ...]
+
+    def sides(self) -> tuple[str, str]:
+        """Return the text of the source and of the target, every line ended by a line feed.
+
+        Raises: DataError naming the first line that is no UTF-8, or has not exactly one tab in a TSV file.
+        """
+        texts = self.texts()
+        if not self.is_tsv:
+            return texts[0], texts[1]
+        columns = [line.split("\t") for line in lines_of(texts[0])]
+        if any(len(fields) != 2 for fields in columns):
+            raise self._complaint()
+        src, tgt = zip(*columns, strict=True)
+        return "\n".join((*src, "")), "\n".join((*tgt, ""))
+
+    def texts(self) -> list[str]:
+        """Return the text of each file, every line ended by a line feed.
+
+        Raises: DataError naming the first line that is no UTF-8.
+        """
+        try:
+            texts = [raw.decode("utf-8") for raw in self.raw]
+        except UnicodeDecodeError:
+            raise self._complaint() from None
+        return [text if text.endswith("\n") else text + "\n" for text in texts]
+
+    def _complaint(self) -> DataError:
+        """Return the error for the first line that cannot be read, having looked line by line."""
+        decoded = [
+            decode_strictly(raw.split(b"\n"), path, self.first_line)
+            for raw, path in zip(self.raw, self.paths, strict=True)
+        ]
+        try:
+            for number, texts in enumerate(zip(*decoded, strict=False), start=self.first_line):
+                if self.is_tsv and texts[0].count("\t") != 1:
+                    return _not_one_tab(self.paths[0], number, texts[0].count("\t"))
+        except DataError as error:
+            return error
+        raise AssertionError("a block that could not be read can be read")
+
+
+def text_blocks(corpora: Iterable[CorpusFiles]) -> Iterator[TextBlock]:
+    """Yield the lines of the corpora, one after the other, in blocks.
+
+    Raises: DataError when a file cannot be read or the counts of two files differ.
+    """
+    for corpus, files in enumerate(corpora):
+        yield from _blocks(corpus, files.paths, is_tsv=files.tsv is not None)
+
+
+def side_texts(corpora: Iterable[CorpusFiles], side: int) -> Iterator[str]:
+    """Yield the text of all sources (0) or targets (1) in blocks, every line ended by a line feed.
+
+    Raises: DataError when a line cannot be read.
+    """
+    for files in corpora:
+        if files.tsv is not None:
+            yield from (block.sides()[side] for block in text_blocks([files]))
+        else:
+            yield from (block.texts()[0] for block in _blocks(0, (files.paths[side],), is_tsv=False))
+
+
+def _blocks(corpus: int, paths: tuple[Path, ...], *, is_tsv: bool) -> Iterator[TextBlock]:
+    first_line = 1
+    with ExitStack() as opened:
+        streams = [opened.enter_context(open_binary(path)) for path in paths]
+        while (block := _next_block(streams, paths))[0]:
+            yield TextBlock(corpus, paths, is_tsv, first_line, *block)
+            first_line += block[0]
 
 
 def read_pairs(files: CorpusFiles) -> Iterator[tuple[str, str]]:
@@ -34,14 +124,33 @@ def read_pairs(files: CorpusFiles) -> Iterator[tuple[str, str]]:
 
     Raises: DataError when the counts differ, a TSV line has not exactly one tab, or a line is no UTF-8.
     """
-    if files.tsv is not None:
-        yield from _tsv_pairs(files.tsv)
-        return
-    src, tgt = _two_paths(files)
-    for src_line, tgt_line in zip_longest(read_lines(src), read_lines(tgt)):
-        if src_line is None or tgt_line is None:
-            raise _unequal(src, tgt, count_lines(src), count_lines(tgt))
-        yield src_line, tgt_line
+    for block in text_blocks([files]):
+        yield from zip(*map(lines_of, block.sides()), strict=True)
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text of which every line ends with a line feed."""
+    return text.split("\n")[:-1]
+
+
+def _next_block(streams: Sequence[BinaryIO], paths: tuple[Path, ...]) -> tuple[int, tuple[bytes, ...]]:
+    """Return how many lines could be read, up to a block, and the lines of each file."""
+    parts: list[list[bytes]] = [[] for _ in streams]
+    lines = size = 0
+    while lines < BLOCK_LINES and size < BLOCK_BYTES:
+        taken = []
+        for path, stream in zip(paths, streams, strict=True):
+            with reading(path):
+                taken.append(list(islice(stream, min(_STRIDE, BLOCK_LINES - lines))))
+        if len({len(some) for some in taken}) > 1:
+            raise _unequal(paths, [count_lines(path) for path in paths])
+        if not taken[0]:
+            break
+        lines += len(taken[0])
+        for part, some in zip(parts, taken, strict=True):
+            part.append(b"".join(some))
+            size += len(part[-1])
+    return lines, tuple(map(b"".join, parts))
 
 
 def count_pairs(files: CorpusFiles) -> int:
@@ -49,33 +158,28 @@ def count_pairs(files: CorpusFiles) -> int:
 
     Raises: DataError when the counts of the two files differ.
     """
-    if files.tsv is not None:
-        return count_lines(files.tsv)
-    src, tgt = _two_paths(files)
-    n_src, n_tgt = count_lines(src), count_lines(tgt)
-    if n_src != n_tgt:
-        raise _unequal(src, tgt, n_src, n_tgt)
-    return n_src
+    return pairs_in(files, [count_lines(path) for path in files.paths])
 
 
-def _two_paths(files: CorpusFiles) -> tuple[Path, Path]:
-    if files.src is None or files.tgt is None:
-        raise ValueError("corpus files need a source and a target, or a TSV file")
-    return files.src, files.tgt
+def pairs_in(files: CorpusFiles, lines: Sequence[int]) -> int:
+    """Return how many pairs are in files that have so many lines each.
+
+    Raises: DataError when the counts of the two files differ.
+    """
+    if len(set(lines)) > 1:
+        raise _unequal(files.paths, lines)
+    return lines[0]
 
 
-def _tsv_pairs(path: Path) -> Iterator[tuple[str, str]]:
-    for number, line in enumerate(decode_strictly(read_raw_lines(path), path), start=1):
-        columns = line.split("\t")
-        if len(columns) != 2:
-            raise DataError(
-                f"{path}:{number}: expected source, one tab, target; got {len(columns) - 1} tabs",
-                "keep two columns, as in `cut -f 1,2`, and replace tabs inside a sentence by spaces",
-            )
-        yield columns[0], columns[1]
+def _not_one_tab(path: Path, number: int, tabs: int) -> DataError:
+    return DataError(
+        f"{path}:{number}: expected source, one tab, target; got {tabs} tabs",
+        "keep two columns, as in `cut -f 1,2`, and replace tabs inside a sentence by spaces",
+    )
 
 
-def _unequal(src: Path, tgt: Path, n_src: int, n_tgt: int) -> DataError:
+def _unequal(paths: tuple[Path, ...], lines: Sequence[int]) -> DataError:
+    (src, tgt), (n_src, n_tgt) = paths, lines
     hint = "line i of one file must be the translation of line i of the other"
     place = _where_they_part(src, tgt, n_tgt - n_src)
     if place is not None and place >= min(n_src, n_tgt):

@@ -134,13 +134,13 @@ class Tokenizer:
         """Return the ids of a target sentence, without marks."""
         return _encode(self._tgt, [text])[0]
 
-    def encode_src_many(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of source sentences, without marks; much faster than one by one."""
-        return _encode(self._src, texts)
+    def encode_src_many(self, texts: Sequence[str], *, end_mark: bool = False) -> list[list[int]]:
+        """Return the ids of source sentences, without other marks; much faster than one by one."""
+        return _encode(self._src, texts, end_mark=end_mark)
 
-    def encode_tgt_many(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of target sentences, without marks; much faster than one by one."""
-        return _encode(self._tgt, texts)
+    def encode_tgt_many(self, texts: Sequence[str], *, end_mark: bool = False) -> list[list[int]]:
+        """Return the ids of target sentences, without other marks; much faster than one by one."""
+        return _encode(self._tgt, texts, end_mark=end_mark)
 
     def src_pieces(self, text: str) -> list[str]:
         """Return the pieces of a source sentence; one that is not in the vocabulary stands as it is."""
@@ -308,9 +308,9 @@ def _processor(model: bytes, origin: str) -> Any:
     return processor
 
 
-def _encode(processor: Any, texts: Sequence[str]) -> list[list[int]]:
+def _encode(processor: Any, texts: Sequence[str], *, end_mark: bool = False) -> list[list[int]]:
     # One thread: the processes that encode a corpus share the cores among themselves.
-    encoded: list[list[int]] = processor.encode(list(texts), out_type=int, num_threads=1)
+    encoded: list[list[int]] = processor.encode(list(texts), out_type=int, num_threads=1, add_eos=end_mark)
     return encoded
 
 
