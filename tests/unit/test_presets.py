@@ -66,6 +66,11 @@ def test_every_recipe_that_ships_is_valid_and_says_what_it_is_for(path):
             {"decoding": {"max_source_pieces": 2000}},
             "decoding.max_source_pieces: must be below model.max_positions (1024)",
         ),
+        (
+            {"model": {"dropout": 0.0}, "training": {"r_drop": 5.0}},
+            "training.r_drop: compares two passes that dropout makes different, but model.dropout and "
+            "model.attention_dropout are 0",
+        ),
         ({"expected": {"news": {"bleu": 30.0}}}, "expected.news: no test set of this name in data.tests"),
     ],
 )

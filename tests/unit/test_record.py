@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from tfcli.errors import CheckpointError
 from tfcli.training.record import Record, read_rows
 
 ROWS = [
@@ -34,7 +35,7 @@ def test_a_record_that_cannot_be_written_anew_stays_as_it_was(path, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl.*No space left"):
         Record(path.parent, 10)
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["metrics.jsonl"]

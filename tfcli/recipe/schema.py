@@ -235,6 +235,9 @@ class TrainingSection(Section):
     """Decoupled weight decay on matrices; biases, norms and embeddings are not decayed."""
     label_smoothing: Probability = 0.1
     """Share of the target probability spread evenly over the vocabulary."""
+    r_drop: PositiveFloat | None = None
+    """R-Drop: each batch goes through the network twice, and the divergence of the two outputs, which dropout makes
+    different, costs so much; the paper takes 5 for translation. A step takes twice the time and memory. null: off."""
     clip_norm: PositiveFloat | None = 1.0
     """Largest norm of the whole gradient; null: not clipped."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -347,6 +350,11 @@ class Recipe(Section):
             raise contradiction(
                 "decoding.max_source_pieces",
                 f"must be below model.max_positions ({self.model.max_positions})",
+            )
+        if self.training.r_drop is not None and not (self.model.dropout or self.model.attention_dropout):
+            raise contradiction(
+                "training.r_drop",
+                "compares two passes that dropout makes different, but model.dropout and model.attention_dropout are 0",
             )
         for name in self.expected:
             if name not in self.data.tests:

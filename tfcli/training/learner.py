@@ -39,6 +39,7 @@ class Learner:
     label_smoothing: float
     clip_norm: float | None
     ema: Ema | None
+    r_drop: float | None
 
 
 def make_learner(run: Run) -> Learner:
@@ -64,6 +65,7 @@ def make_learner(run: Run) -> Learner:
         label_smoothing=training.label_smoothing,
         clip_norm=training.clip_norm,
         ema=ema,
+        r_drop=training.r_drop,
     )
 
 

@@ -16,6 +16,7 @@ from tfcli.model.precision import autocast
 from tfcli.text.tokenizer import Tokenizer
 from tfcli.training.loss import smoothed_cross_entropy
 from tfcli.training.out_of_memory import TOO_LARGE, OutOfMemory, is_out_of_memory, out_of_memory_is_told
+from tfcli.training.r_drop import r_drop_loss, twice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,8 +53,16 @@ class BatchLoss(NamedTuple):
     nll: Tensor
 
 
-def batch_loss(learner: Learner, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
-    """Return the smoothed loss and the plain negative log-likelihood of a batch, both summed over its tokens."""
+def batch_loss(
+    learner: Learner, batch: Batch, smoothing: float, r_drop: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the smoothed loss and the plain negative log-likelihood of a batch, both summed over its tokens.
+
+    With `r_drop` the batch goes through the network twice, and the loss has the divergence with that weight in it.
+    """
+    n_tokens = batch.n_tokens
+    if r_drop is not None:
+        batch = twice(batch)
     src, src_packing = _packed(learner, batch.src, batch.src)
     tgt_in, tgt_packing = _packed(learner, batch.tgt_in, batch.tgt_out)
     gold = torch.from_numpy(batch.tgt_out[batch.tgt_out != Tokenizer.pad_id]).to(learner.device)  # (N,)
@@ -61,6 +70,8 @@ def batch_loss(learner: Learner, batch: Batch, smoothing: float) -> tuple[Tensor
         states = learner.forward(src, tgt_in, src_packing, tgt_packing)  # (N, D)
     if learner.precision == "bf16":
         states = states.to(torch.bfloat16)
+    if r_drop is not None:
+        return r_drop_loss(states, learner.model.output.weight, gold[:n_tokens], smoothing, r_drop)
     return smoothed_cross_entropy(states, learner.model.output.weight, gold, smoothing)
 
 
@@ -79,7 +90,7 @@ def add_gradients(learner: Learner, batches: Iterable[Batch], tokens: int) -> li
     losses = []
     for batch in batches:
         try:
-            loss, nll = batch_loss(learner, batch, learner.label_smoothing)
+            loss, nll = batch_loss(learner, batch, learner.label_smoothing, learner.r_drop)
             (loss / tokens).backward()  # type: ignore[no-untyped-call]
             losses.append(BatchLoss(batch, loss.detach(), nll))
             continue
