@@ -53,6 +53,8 @@ def refuse_changed_settings(before: dict[str, Any], now: dict[str, Any], run_dir
         is_harmless = key in _HARMLESS_KEYS or key.partition(".")[0] in _HARMLESS_SECTIONS
         if key == "training.max_steps" and fixed_length:
             is_harmless = False
+        if key == "training.gradient_checkpointing" and now.get("training.compile"):
+            is_harmless = False  # the compiled network draws other random numbers with it
         (harmless if is_harmless else harmful).extend(_changes(key, before.get(key), now.get(key)))
     if harmful:
         raise RecipeError(
