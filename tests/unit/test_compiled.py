@@ -20,8 +20,8 @@ def settings(**values):
     [
         ({}, "bf16", True),
         ({}, "fp32", False),
-        ({"max_steps": 400}, "bf16", False),  # over before kernels have repaid the time to make them
-        ({"max_steps": 400, "accumulation_steps": 2}, "bf16", True),
+        ({"max_steps": 10_000}, "bf16", False),  # over before kernels have repaid the time to make them
+        ({"max_steps": 10_000, "accumulation_steps": 2}, "bf16", True),
         ({"compile": False}, "bf16", False),
         ({"compile": True}, "fp32", True),
     ],
@@ -34,8 +34,8 @@ def test_whether_to_compile_follows_from_recipe_and_precision(monkeypatch, value
 def test_a_run_that_has_begun_goes_on_as_it_began_when_it_gets_more_steps(monkeypatch):
     monkeypatch.setattr(compiled.shutil, "which", lambda name: f"/bin/{name}")
     assert pick_compile(settings(max_steps=400), CPU, "bf16") is False
-    assert pick_compile(settings(max_steps=2000), CPU, "bf16", begun=False) is False
-    assert pick_compile(settings(max_steps=2000, compile=True), CPU, "bf16", begun=False) is True
+    assert pick_compile(settings(max_steps=20_000), CPU, "bf16", begun=False) is False
+    assert pick_compile(settings(max_steps=20_000, compile=True), CPU, "bf16", begun=False) is True
 
 
 def test_the_compiler_that_cxx_names_is_looked_for_without_its_options(monkeypatch):

@@ -55,7 +55,7 @@ def attend_explicitly(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, drop
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (B, H, T, S)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(v.dtype)
+    weights = torch.softmax(scores, dim=-1)  # in fp32 inside, whatever goes in and out
     if dropout > 0.0:
         weights = apply_dropout(weights, dropout)
     return weights @ v
@@ -144,7 +144,8 @@ class FeedForward(nn.Module):
         super().__init__()
         self.up = nn.Linear(config.d_model, config.d_ff)
         self.down = nn.Linear(config.d_ff, config.d_model)
-        self.activation = F.relu if config.activation == "relu" else F.gelu
+        # in place: its gradient needs its result alone, and the product before it needs neither
+        self.activation = torch.relu_ if config.activation == "relu" else F.gelu
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` (B, T, D) through width F and back."""

@@ -246,8 +246,8 @@ class TrainingSection(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the matrix products; auto takes bf16 where the hardware has it, else fp32."""
     compile: bool | None = None
-    """torch.compile the network, which starts half a minute or more later and needs a C++ compiler on CPUs; null: on
-    CPUs with bf16 products, for runs that are long enough to gain by it."""
+    """torch.compile the network, which starts a minute or more later and needs a C++ compiler on CPUs; null: on CPUs
+    with bf16 products, for runs of hours, which gain by it."""
     gradient_checkpointing: bool = False
     """Compute each layer anew in the backward pass instead of keeping what it computed: less memory, slower steps, the
     same result."""

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 # What torch.compile takes for CPUs where the variable CXX names nothing else.
 COMPILER = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
-# In a trial with bf16 products on a CPU, compiling made a small network 1.5 times as fast and cost half a minute, as much
-# as it saves on a hundred and twenty batches of 4,096 pieces; four times that is safe. In fp32 it made 0.85 of the rate
-# (benchmarks/RESULTS.md). It has not been measured on GPUs yet.
-PIECES_WORTH_COMPILING = 2_000_000
+# With bf16 products on two cores of a server, compiling made the networks of benchmarks/ 1.04 to 1.11 times as fast and cost
+# 90 seconds, as much as it saves on ten thousand batches of 4,096 pieces at the worst of that; in fp32 it made 0.85 of the
+# rate (benchmarks/RESULTS.md). It has not been measured on GPUs yet.
+PIECES_WORTH_COMPILING = 50_000_000
 
 
 def pick_compile(

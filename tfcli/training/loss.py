@@ -1,9 +1,9 @@
 """The loss: label-smoothed cross-entropy, summed over target tokens.
 
 Projection to the vocabulary and loss are one operation here. Its logits, (N, V), are by far the largest tensor of
-a step. They are made a few hundred rows at a time, turned into their own gradient in place, and dropped: they stay
-in the processor's cache and never stand in memory as a whole. With h the states, W the matrix, P the softmax of
-h W^T, g the gold pieces and e the smoothing,
+a step. They are made a few hundred rows at a time, turned into probabilities, used for the gradient at once, and
+dropped: they never stand in memory as a whole. With h the states, W the matrix, P the softmax of h W^T, g the gold
+pieces and e the smoothing,
 
     loss = sum over rows of  log Z - (1 - e) h W[g] - e h mean(W)
     d loss / d h = P W - (1 - e) W[g] - e mean(W)
@@ -19,7 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_ELEMENTS = 2**21  # 8 MB of fp32 logits: a share of the last-level cache of a laptop or server
+# On a CPU, logits are made and turned into probabilities while they are in its cache; the probabilities of more rows are
+# gathered for each product with them, since adding to the gradient of the whole matrix costs as much every time. Of 2^20 to
+# 2^23 and 2^23 to 2^25 these were the fastest (benchmarks/RESULTS.md).
+CHUNK_ELEMENTS = 2**21
+STRETCH_ELEMENTS = 2**24  # 32 MB of bf16
 
 
 class _ProjectedLoss(torch.autograd.Function):
@@ -34,22 +38,19 @@ class _ProjectedLoss(torch.autograd.Function):
         log_z = torch.empty(n_rows, dtype=torch.float32, device=states.device)
         states_grad = torch.empty(states.shape, dtype=torch.float32, device=states.device)
         weight_grad = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-        chunk = max(1, CHUNK_ELEMENTS // vocab_size) if states.device.type == "cpu" else max(1, n_rows)
-        for first in range(0, n_rows, chunk):
-            rows = states[first : first + chunk]
-            logits = (rows @ matrix.T).float()  # (n, V)
-            highest = logits.amax(dim=-1, keepdim=True)
-            exp = logits.sub_(highest).exp_()
-            z = exp.sum(dim=-1, keepdim=True)
-            log_z[first : first + chunk] = (z.log() + highest).squeeze(1)
+        stretch = max(1, STRETCH_ELEMENTS // vocab_size) if states.device.type == "cpu" else max(1, n_rows)
+        room = matrix.new_empty(min(stretch, n_rows), vocab_size)
+        for first in range(0, n_rows, stretch):
+            rows = states[first : first + stretch]
+            probs = room[: len(rows)]  # (n, V)
+            _softmax(rows, matrix, probs, log_z[first : first + stretch])
             if not wants_grad:
                 continue
-            exp = exp.to(states.dtype)
-            states_grad[first : first + chunk] = (exp @ matrix).float() / z
+            states_grad[first : first + stretch] = probs @ matrix
             if matrix.dtype == torch.float32:
-                weight_grad.addmm_(exp.T, rows / z)
+                weight_grad.addmm_(probs.T, rows)
             else:
-                weight_grad += exp.T @ (rows.float() / z).to(states.dtype)
+                weight_grad += probs.T @ rows
         nll = (log_z - gold_scores).sum()
         loss = (log_z - (1 - smoothing) * gold_scores - smoothing * mean_scores).sum()
         ctx.mark_non_differentiable(nll)
@@ -65,6 +66,24 @@ class _ProjectedLoss(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         states_grad, weight_grad = ctx.saved_tensors
         return states_grad * grads[0].to(states_grad.dtype), weight_grad * grads[0], None, None, None
+
+
+def _softmax(rows: Tensor, matrix: Tensor, probs: Tensor, log_z: Tensor) -> None:
+    """Write the softmax of rows W^T into `probs`, and the logarithm of what it was divided by into `log_z`.
+
+    That follows from the most probable piece, log Z = logit - log P. In bf16 it is as exact as the logits are, and spares
+    two passes over them.
+
+    Shapes: rows (n, D), matrix (V, D), probs (n, V), log_z (n,).
+    """
+    on_cpu = rows.device.type == "cpu"
+    chunk = max(1, CHUNK_ELEMENTS // len(matrix)) if on_cpu else max(1, len(rows))
+    room = probs.new_empty(min(chunk, len(rows)), len(matrix))
+    for first in range(0, len(rows), chunk):
+        part = slice(first, first + chunk)
+        logits = torch.mm(rows[part], matrix.T, out=room[: len(rows[part])])
+        torch.softmax(logits, dim=-1, out=probs[part])
+        log_z[part] = logits.amax(dim=-1).float() - probs[part].amax(dim=-1).float().log()
 
 
 def smoothed_cross_entropy(
