@@ -85,7 +85,7 @@ class LookupTranslator:
         self.table = table
         self.info = {"trained": {"step": 800, "validation_bleu": 33.5}}
         self.decoding = DecodingSection(beam_size=beam_size or 5)
-        self.device, self.precision = "cpu", "fp32"
+        self.engine = SimpleNamespace(device="cpu", precision="fp32")
         self.asked: list[list[str]] = []
 
     def translate(

@@ -7,7 +7,8 @@ prints the values anew; say in the commit why they changed.
 import pytest
 import torch
 
-from tfcli.decoding.beam import BeamSettings, beam_search
+from tfcli.decoding.beam import beam_search
+from tfcli.decoding.engine import SearchSettings
 from tfcli.decoding.search import TransformerNextPiece
 from tfcli.model.config import ModelConfig
 from tfcli.model.transformer import Transformer
@@ -46,7 +47,7 @@ def values():
         found = beam_search(
             TransformerNextPiece(model, SRC),
             torch.tensor([6, 6]),
-            BeamSettings(beam_size=3, length_penalty=1.0),
+            SearchSettings(beam_size=3, length_penalty=1.0),
         )
     return {
         "logits": [round(value, 5) for value in model.logits(states)[0, 2].tolist()],

@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfcli.decoding.beam import BeamSettings, beam_search
+from tfcli.decoding.beam import beam_search
+from tfcli.decoding.engine import SearchSettings
 from tfcli.decoding.greedy import greedy_search
 from tfcli.decoding.search import TransformerNextPiece
 from tfcli.text.tokenizer import Tokenizer
@@ -74,7 +75,7 @@ def test_a_beam_as_wide_as_the_space_finds_what_trying_everything_finds(seeds, p
     max_length = 4
     width = sum(3**length for length in range(max_length))
     limits = torch.full((len(seeds),), max_length)
-    found = beam_search(LookupNextPiece(seeds, width), limits, BeamSettings(width, penalty, n_best))
+    found = beam_search(LookupNextPiece(seeds, width), limits, SearchSettings(width, penalty, n_best))
     for seed, hypotheses in zip(seeds, found, strict=True):
         expected = every_hypothesis(seed, max_length, penalty)[:n_best]
         assert [h.ids for h in hypotheses] == [ids for _, ids in expected]
@@ -89,7 +90,7 @@ def test_a_beam_as_wide_as_the_space_finds_what_trying_everything_finds(seeds, p
 )
 def test_beam_one_equals_greedy(seeds, limits, penalty):
     max_lengths = torch.tensor(limits[: len(seeds)])
-    beam = beam_search(LookupNextPiece(seeds), max_lengths, BeamSettings(1, penalty))
+    beam = beam_search(LookupNextPiece(seeds), max_lengths, SearchSettings(1, penalty))
     assert [hypotheses[0] for hypotheses in beam] == greedy_search(
         LookupNextPiece(seeds), max_lengths, penalty
     )
@@ -105,12 +106,12 @@ def test_beam_one_equals_greedy(seeds, limits, penalty):
 def test_company_never_changes_a_search_and_stopping_early_loses_nothing(seeds, penalty, width, n_best):
     limits = [3 + i for i in range(len(seeds))]
     together = beam_search(
-        LookupNextPiece(seeds, width), torch.tensor(limits), BeamSettings(width, penalty, n_best)
+        LookupNextPiece(seeds, width), torch.tensor(limits), SearchSettings(width, penalty, n_best)
     )
     for seed, limit, found in zip(seeds, limits, together, strict=True):
         # asking for every place of the beam, the search cannot stop before all places are filled
         full = beam_search(
-            LookupNextPiece([seed], width), torch.tensor([limit]), BeamSettings(width, penalty, width)
+            LookupNextPiece([seed], width), torch.tensor([limit]), SearchSettings(width, penalty, width)
         )
         assert found == full[0][:n_best]
 
@@ -119,7 +120,7 @@ def test_company_never_changes_a_search_and_stopping_early_loses_nothing(seeds, 
 @given(seed=st.integers(0, 10**6), penalty=penalties, width=st.integers(1, 5))
 def test_n_best_lists_are_sorted_distinct_and_scored_as_forced_decoding_would(seed, penalty, width):
     (found,) = beam_search(
-        LookupNextPiece([seed], width), torch.tensor([6]), BeamSettings(width, penalty, width)
+        LookupNextPiece([seed], width), torch.tensor([6]), SearchSettings(width, penalty, width)
     )
     assert found == sorted(found, key=lambda h: -h.score)
     assert len({h.ids for h in found}) == len(found)
@@ -137,7 +138,7 @@ def test_a_networks_hypotheses_score_as_teacher_forcing_does(tiny_model, beam_si
     limits = torch.tensor([7, 5])
     with torch.no_grad():
         next_piece = TransformerNextPiece(model, src)
-        found = beam_search(next_piece, limits, BeamSettings(beam_size, 1.0))
+        found = beam_search(next_piece, limits, SearchSettings(beam_size, 1.0))
         for row, limit, (best,) in zip(src, limits.tolist(), found, strict=True):
             assert len(best.ids) < limit
             tgt = torch.tensor([[BOS, *best.ids]])
@@ -170,6 +171,6 @@ def naive_beam(seed, max_length, width, length_penalty):
 @given(seed=st.integers(0, 10**6), penalty=penalties, width=st.integers(1, 5), limit=st.integers(1, 8))
 def test_a_beam_of_any_width_finds_what_a_naive_one_finds(seed, penalty, width, limit):
     (found,) = beam_search(
-        LookupNextPiece([seed], width), torch.tensor([limit]), BeamSettings(width, penalty, width)
+        LookupNextPiece([seed], width), torch.tensor([limit]), SearchSettings(width, penalty, width)
     )
     assert [hypothesis.ids for hypothesis in found] == naive_beam(seed, limit, width, penalty)

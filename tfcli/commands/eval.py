@@ -269,9 +269,9 @@ def _own_set(src: Path, refs: "Sequence[Path]", settings: "ScoringSection") -> "
 
 def _load(run: Path, *, device: str, precision: str | None, beam_size: int | None) -> "Translator":
     share_the_cores()
-    from tfcli.decoding.translator import Translator
+    from tfcli.decoding.loading import load_translator
 
-    return Translator.load(run, device=device, precision=precision, beam_size=beam_size)
+    return load_translator(run, device=device, precision=precision, beam_size=beam_size)
 
 
 def _kept_in(run: Path, out: Path | None, tried: "Sequence[str]") -> Kept | None:
@@ -328,8 +328,8 @@ def _provenance(run: Path, translator: "Translator") -> tuple[dict[str, Any], di
     model = {**translator.info.get("trained", {}), "sha256": sha256_of_content(weights)}
     decoding = {
         **translator.decoding.model_dump(mode="json"),
-        "device": str(translator.device),
-        "precision": translator.precision,
+        "device": str(translator.engine.device),
+        "precision": translator.engine.precision,
     }
     return model, decoding
 

@@ -259,13 +259,13 @@ def _validator(
     precision: Any,
 ) -> "Callable[[Transformer], float]":
     """Return what scores a network as `translate` and `eval` would: same search, same text, same metric."""
+    from tfcli.decoding.torch_engine import TorchEngine
     from tfcli.decoding.translator import Translator
     from tfcli.scoring.metrics import corpus_bleu
 
     def bleu(model: "Transformer") -> float:
-        translator = Translator(
-            model, prepared.tokenizer, recipe.decoding, recipe.max_source_pieces, precision
-        )
+        engine = TorchEngine(model, precision)
+        translator = Translator(engine, prepared.tokenizer, recipe.decoding, recipe.max_source_pieces)
         hypotheses = [translation.text for translation in translator.translate(sources)]
         return corpus_bleu(hypotheses, [references], recipe.scoring)
 

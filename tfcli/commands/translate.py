@@ -97,9 +97,9 @@ def translate(
         refuse_unknown_precision(precision)
     jobs = _jobs(files or [], out)
     share_the_cores()
-    from tfcli.decoding.translator import Translator
+    from tfcli.decoding.loading import load_translator
 
-    translator = Translator.load(
+    translator = load_translator(
         run,
         device=device or "auto",
         precision=precision,
@@ -107,7 +107,9 @@ def translate(
         length_penalty=length_penalty,
         batch_tokens=batch_tokens,
     )
-    detail(f"{run}: {translator.device}, {translator.precision}, beam size {translator.decoding.beam_size}")
+    detail(
+        f"{run}: {translator.engine.device}, {translator.engine.precision}, beam size {translator.decoding.beam_size}"
+    )
     for source, target in jobs:
         _translate_one(translator, source, target, chosen, n_best)
 

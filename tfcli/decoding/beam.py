@@ -15,21 +15,17 @@ At step t a sentence looks like this (K = 3, one hypothesis has ended):
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from tfcli.decoding.search import Hypothesis, NextPiece, normalized
+from tfcli.decoding.hypothesis import Hypothesis, normalized
 from tfcli.text.tokenizer import Tokenizer
 
-
-@dataclass(frozen=True)
-class BeamSettings:
-    """How wide to search, how to rank, and how many hypotheses are wanted."""
-
-    beam_size: int
-    length_penalty: float
-    n_best: int = 1
+if TYPE_CHECKING:
+    from tfcli.decoding.engine import SearchSettings
+    from tfcli.decoding.search import NextPiece
 
 
 @dataclass
@@ -44,7 +40,9 @@ class _Beam:
     ended: list[list[Hypothesis]] = field(default_factory=list)  # B lists
 
 
-def beam_search(next_piece: NextPiece, max_lengths: Tensor, settings: BeamSettings) -> list[list[Hypothesis]]:
+def beam_search(
+    next_piece: NextPiece, max_lengths: Tensor, settings: SearchSettings
+) -> list[list[Hypothesis]]:
     """Return up to `n_best` hypotheses for each sentence, best first; finished sentences leave the batch.
 
     The last allowed piece is always the end mark.
@@ -79,7 +77,7 @@ def beam_search(next_piece: NextPiece, max_lengths: Tensor, settings: BeamSettin
     ]
 
 
-def _extend(beam: _Beam, log_probs: Tensor, settings: BeamSettings) -> Tensor:
+def _extend(beam: _Beam, log_probs: Tensor, settings: SearchSettings) -> Tensor:
     """Move every prefix one piece on; return the rows (B', K) that the new prefixes continue.
 
     Shapes: log_probs (B', K, V).
@@ -124,7 +122,7 @@ def _collect(
         beam.ended[int(beam.places[i])].append(Hypothesis(ids, log_prob, score))
 
 
-def _undone(beam: _Beam, settings: BeamSettings) -> Tensor:
+def _undone(beam: _Beam, settings: SearchSettings) -> Tensor:
     """Tell which sentences (B',) can still gain a hypothesis that the caller would take."""
     undone = []
     columns = (beam.places.tolist(), beam.scores[:, 0].tolist(), beam.max_lengths.tolist())

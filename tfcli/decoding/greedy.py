@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
-from tfcli.decoding.search import Hypothesis, NextPiece, normalized
+from tfcli.decoding.hypothesis import Hypothesis, normalized
 from tfcli.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from tfcli.decoding.search import NextPiece
 
 
 def greedy_search(

@@ -1,11 +1,10 @@
-"""What every search shares: the hypothesis, its score, and the step from a prefix to the next piece.
+"""What every search shares: the step from a prefix to the next piece.
 
 Letters for shapes stand in the legend of `model/transformer.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -15,24 +14,6 @@ from tfcli.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from tfcli.model.transformer import Transformer
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """A finished translation as piece ids, end mark left out.
-
-    `log_prob` is the sum over its pieces and the end mark, in nats; `score` is what hypotheses are ranked by.
-    """
-
-    ids: tuple[int, ...]
-    log_prob: float
-    score: float
-
-
-def normalized(log_prob: float, length: int, length_penalty: float) -> float:
-    """Return log_prob / length ** length_penalty; `length` counts the end mark."""
-    divisor: float = float(length) ** length_penalty
-    return log_prob / divisor
 
 
 class NextPiece(Protocol):
