@@ -13,6 +13,7 @@ from tfcli.recipe.loader import dump_recipe
 from tfcli.text.whole_file import write_whole
 from tfcli.training.checkpoint import (
     checkpoint_folders,
+    drop_old_checkpoints,
     newest_checkpoint,
     read_checkpoint,
     restore,
@@ -55,7 +56,16 @@ def resume(run: Run, learner: Learner) -> TrainingState:
     restore(checkpoint, learner.model, learner.optimizer, learner.ema)
     if not is_finished(run, state):
         run.reporter.note(f"resuming from {checkpoint.folder}")
+        _finish_last_save(run, state)
     return state
+
+
+def _finish_last_save(run: Run, state: TrainingState) -> None:
+    """Delete what a run that takes no further step was killed before it could delete; others do when they save again."""
+    training = run.recipe.training
+    if is_over(run, state) and not state.skipped_in_a_row:
+        root = run.run_dir / "checkpoints"
+        drop_old_checkpoints(root, state.step, training.checkpoint_every, training.keep_checkpoints)
 
 
 def begun_compiled(run_dir: Path) -> bool | None:
