@@ -226,20 +226,23 @@ def watch(
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             seen = memory(process.pid)
-            peak = {kind: max(value, peak.get(kind, 0.0)) for kind, value in seen.items()}
+            peak, whole = larger(peak, seen), larger(whole, seen)
             for name, path in list(waiting.items())[:1]:
                 if path.exists():
                     now = time.perf_counter()
                     phases[name] = {"seconds": now - last_time, "peak_mib": peak}
                     last_time = now
-                    whole = {kind: max(value, whole.get(kind, 0.0)) for kind, value in peak.items()}
                     peak = {}
                     del waiting[name]
             time.sleep(0.1)
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    whole = {kind: max(value, whole.get(kind, 0.0)) for kind, value in peak.items()}
     return time.perf_counter() - start_time, phases, whole
+
+
+def larger(peak: dict[str, float], seen: dict[str, float]) -> dict[str, float]:
+    """Return of each kind of memory the larger figure."""
+    return {kind: max(value, peak.get(kind, 0.0)) for kind, value in seen.items()}
 
 
 def memory(pid: int) -> dict[str, float]:

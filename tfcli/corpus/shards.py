@@ -51,6 +51,12 @@ class IdBlock:
         flat = chain.from_iterable(sentences)
         return cls(np.fromiter(flat, dtype=dtype, count=int(lengths.sum())), lengths)
 
+    @classmethod
+    def joined(cls, blocks: Sequence[IdBlock]) -> Self:
+        """Return the sentences of several blocks, of which there is at least one, as a single block."""
+        ids, lengths = zip(*((block.ids, block.lengths) for block in blocks), strict=True)
+        return cls(np.concatenate(ids), np.concatenate(lengths))
+
     def select(self, chosen: NDArray[np.bool_]) -> IdBlock:
         """Return the sentences that are chosen. Shapes: chosen (sentences,)."""
         return IdBlock(self.ids[np.repeat(chosen, self.lengths)], self.lengths[chosen])
