@@ -4,7 +4,8 @@
 2. The tokenizer is trained on the training corpora, if they or its settings have changed.
 3. Training pairs are cleaned and encoded, validation pairs encoded as they are, if anything has changed.
 
-Everything is written beside and renamed; its fingerprint comes last, so nothing half-written is ever reused.
+Everything is written beside and renamed; its fingerprint comes last, so nothing half-written is ever reused. Two
+processes that prepare one run do it one after the other.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tfcli.corpus.sample import spread_lines
 from tfcli.corpus.shards import FORMAT_VERSION, ParallelIds, ShardWriter
 from tfcli.corpus.stats import CorpusStats, CorpusTally
 from tfcli.corpus.suspicions import Evenness, identical_sides, misalignment, swapped_sides
+from tfcli.corpus.turns import turn
 from tfcli.corpus.workers import in_order, processes_for
 from tfcli.errors import CheckpointError, DataError
 from tfcli.text.cleaning import DUPLICATE, KEYS, CleaningRules
@@ -97,8 +99,7 @@ def prepare(
     for files in given:
         digests.pairs(files)  # before there is a run folder: none for text that cannot be used
     lines = sum(map(digests.pairs, train))
-    with _writing(run_dir):
-        folder.mkdir(parents=True, exist_ok=True)
+    with _writing(run_dir), turn(folder, report):
         train_digests = [digests.of(files) for files in train]
         held_out = None
         if valid is None:

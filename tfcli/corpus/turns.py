@@ -1,0 +1,45 @@
+"""One process after the other: whoever prepares a run's corpus waits for another that is at it.
+
+The second then mostly finds everything done. The system lets go of the lock when its process ends, however that ends.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+LOCK = ".lock"
+
+
+@contextmanager
+def turn(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Make the folder, and hold it for the block.
+
+    Raises: OSError when the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("ab") as file:
+        try:
+            _lock(file, folder, report)
+        except OSError as error:  # as on some network file systems
+            report(f"warning: {folder} cannot be locked ({error.strerror}): let no other process prepare it")
+        yield
+
+
+def _lock(file: IO[bytes], folder: Path, report: Callable[[str], None]) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        report(f"waiting for another process that prepares {folder}")
+        fcntl.flock(file, fcntl.LOCK_EX)
