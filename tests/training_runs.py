@@ -27,6 +27,9 @@ class Listener:
     def __init__(self):
         self.notes, self.warnings, self.rows, self.results = [], [], [], []
 
+    def begin(self):
+        pass
+
     def note(self, message):
         self.notes.append(message)
 

@@ -71,11 +71,27 @@ def test_a_disk_that_fills_up_between_checkpoints_is_told_by_the_file_that_did_n
 
 
 def test_a_log_that_cannot_be_written_is_told():
-    with (
-        ConsoleReporter(10, Path("/dev/full")) as reporter,
-        pytest.raises(CheckpointError, match=r"^/dev/full: cannot be written: No space left on device$"),
-    ):
-        reporter.note("step 1")
+    full = r"^/dev/full: cannot be written: No space left on device$"
+    with ConsoleReporter(10, Path("/dev/full")) as reporter:
+        reporter.begin()
+        with pytest.raises(CheckpointError, match=full):
+            reporter.note("step 1")
+    with ConsoleReporter(10, Path("/dev/full")) as reporter:
+        reporter.note("of a start that may yet be refused")
+        with pytest.raises(CheckpointError, match=full):
+            reporter.begin()
+
+
+def test_a_start_that_is_refused_leaves_no_word_in_the_log(finished, capsys):
+    folder, train = finished
+    log = folder / "log.txt"
+    before = log.read_bytes(), log.stat().st_mtime_ns
+    assert main([*train, "--set", "training.max_steps=80"]) == 2
+    said = "changed since the run was started: training.max_steps: 90 -> 80\n"
+    assert said in capsys.readouterr().err
+    assert (log.read_bytes(), log.stat().st_mtime_ns) == before
+    assert main([*train, "--set", "training.max_steps=91"]) == 0
+    assert said.replace("80", "91") in log.read_text()
 
 
 @pytest.fixture

@@ -237,10 +237,16 @@ def test_a_run_that_resumed_may_take_as_long_to_its_first_line_as_a_new_one(fold
     silent_for(folder, UNKNOWN_SECONDS - 100)
     found = course(folder, rows, state)
     assert (found["status"], found["validation_is_due"]) == ("running", False)
+    (folder / "log.txt").touch()  # what it says of the start is no line
+    found = course(folder, rows, state)
+    assert found["seconds_since_resumed"] == pytest.approx(UNKNOWN_SECONDS - 100, abs=5)
+    assert course_rows(found, 300, 1000)["status"] == "going on: resumed 28 min ago, no line yet"
     silent_for(folder, UNKNOWN_SECONDS + 100)
     assert course(folder, rows, state)["status"] == "stopped"
     silent_for(folder, LEAST_SILENCE_SECONDS + 20)
-    assert course(folder, rows_to(350), state)["status"] == "stopped", "it has written a line"
+    found = course(folder, rows_to(350), state)
+    assert found["status"] == "stopped", "it has written a line"
+    assert found["seconds_since_resumed"] is None
     os.utime(folder / "checkpoints/step-00000300/state.json")
     assert course(folder, rows, state)["status"] == "stopped", "it has saved a step"
 

@@ -38,10 +38,11 @@ def about_course(
     """
     marks = marks_of(rows)
     per_step = seconds_per_step(marks)
-    silence = _seconds_since_last_sign(folder)
+    silence = _seconds_since(folder, SIGNS_OF_LIFE)
     validating = _validation_is_due(rows, training) or _is_over(state, training)
     allowed = allowed_silence(per_step, _whole(training.get("log_every")), validating=validating)
-    if _is_on_the_way_to_a_line(folder, rows, state):
+    resumed = _is_on_the_way_to_a_line(folder, rows, state)
+    if resumed:
         allowed = max(allowed, UNKNOWN_SECONDS)
     stopped_at = _step_of_stop(folder, state, training)
     if _is_finished(end, state, training, last_step):
@@ -54,11 +55,13 @@ def about_course(
         status = "running"
     max_steps = _whole(training.get("max_steps"))
     left = seconds_left(marks, max_steps)
+    resumed = resumed and status != "finished" and stopped_at is None
     return {
         "status": status,
         "stopped_at": stopped_at,
         "ended_early": status == "finished" and (last_step or 0) < (max_steps or 0),
         "seconds_since_last_line": silence,
+        "seconds_since_resumed": _seconds_since(folder, [START]) if resumed else None,
         "validation_is_due": status == "running" and validating,
         "tokens": int(marks[-1].tokens) if marks else None,
         "elapsed_seconds": marks[-1].seconds if marks else None,
@@ -197,8 +200,9 @@ def _saved(folder: Path, step: int) -> float | None:
     return _written(folder / "checkpoints" / f"step-{step:08d}" / "state.json")
 
 
-def _seconds_since_last_sign(folder: Path) -> float | None:
-    times = [written for name in SIGNS_OF_LIFE if (written := _written(folder / name)) is not None]
+def _seconds_since(folder: Path, names: Sequence[str]) -> float | None:
+    """Return how long ago the last of these files was written."""
+    times = [written for name in names if (written := _written(folder / name)) is not None]
     # a disk on another machine may have a clock that is ahead
     return max(0.0, time.time() - max(times)) if times else None
 

@@ -84,6 +84,8 @@ def _status(course: dict[str, Any], last_step: int | None) -> str:
         return f"finished{where}{why}"
     silence = course["seconds_since_last_line"]
     last = f"last line {_ago(silence)}" if last_step is not None else f"started {_ago(silence)}, no line yet"
+    if course["seconds_since_resumed"] is not None:
+        last = f"resumed {_ago(course['seconds_since_resumed'])}, no line yet"
     if course["status"] == "running":
         return f"going on: {last}" + (", a validation is due" if course["validation_is_due"] else "")
     if course["stopped_at"] is not None:

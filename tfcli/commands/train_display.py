@@ -23,6 +23,8 @@ class ConsoleReporter:
         self._max_steps = max_steps
         # unbuffered: what could not be written once is not tried again when the file is closed
         self._log = log.open("ab", buffering=0) if log is not None else None
+        self._held: list[str] = []  # lines for the log of a start that may yet be refused
+        self._has_begun = False
         self._bar: Progress | None = None
         self._close_bar: Callable[[], object] | None = None
         self._shown_step = 0
@@ -41,6 +43,13 @@ class ConsoleReporter:
             self._close_bar()
         if self._log is not None:
             self._log.close()
+
+    def begin(self) -> None:
+        """Let what was said so far into the log: the run goes on, and the log's time is taken as a sign of it."""
+        self._has_begun = True
+        for line in self._held:
+            self._append(line)
+        self._held.clear()
 
     def note(self, message: str) -> None:
         """Show a remark."""
@@ -101,10 +110,17 @@ class ConsoleReporter:
         return duration(per_step * (self._max_steps - step))
 
     def _write(self, line: str) -> None:
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n"
+        if self._has_begun:
+            self._append(line)
+        else:
+            self._held.append(line)
+
+    def _append(self, line: str) -> None:
         if self._log is None:
             return
         try:
-            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n".encode())
+            self._log.write(line.encode())
         except OSError as error:
             raise CheckpointError(
                 f"{self._log.name}: cannot be written: {error.strerror or error}",

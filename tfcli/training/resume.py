@@ -84,6 +84,7 @@ def describe(run: Run) -> None:
     _write_whole(run.run_dir / "recipe.yaml", dump_recipe(run.recipe))
     environment = json.dumps(run.environment, indent=2, ensure_ascii=False)
     _write_whole(run.run_dir / "environment.json", environment + "\n")
+    run.reporter.begin()
 
 
 def is_over(run: Run, state: TrainingState) -> bool:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 class Reporter(Protocol):
     """Whoever shows how training goes."""
 
+    def begin(self) -> None:
+        """Learn that training goes on from here: the start was not refused."""
+
     def note(self, message: str) -> None:
         """Take a remark."""
 
