@@ -111,6 +111,9 @@ class Campaign:
         assert child.wait() == 0, self._nursery.said.read_text()
         self._usual = child.board
         self._expected = fingerprint(run_dir)
+        start_time = time.perf_counter()
+        assert self._start(run_dir).wait() == 0  # has nothing to do but to start
+        self._start_seconds = time.perf_counter() - start_time
 
     def _round(self, kills):
         """Kill one run until it has nearly ended, then at its end, and compare what it comes to."""
@@ -145,7 +148,7 @@ class Campaign:
 
     def _kill_in(self, run_dir, aim, occurrence):
         """Kill when a phase has come so often, at a random instant within it or soon after."""
-        usual = self._usual.mean_seconds(aim)
+        usual = self._start_seconds if aim == START else self._usual.mean_seconds(aim)
         delay = self._chance.uniform(0, 1.1 * usual)
         child = self._start(run_dir)
         give_up = time.monotonic() + LAST_PATIENCE
