@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tfcli.model.layout import Packing
 from tfcli.model.positions import Rotary, sinusoids
 from tfcli.model.transformer import Transformer, attend_explicitly, causal_mask
+from tfcli.model.varlen import VarlenPacking
 
 KINDS = [
     {"norm": norm, "positions": positions}
@@ -85,12 +86,21 @@ def test_selecting_rows_and_sentences_of_the_cache_moves_whole_hypotheses(tiny_m
     torch.testing.assert_close(stepped, model.decode(tgt[rows], memory, layout)[:, 2:])
 
 
+def spread(lengths, n_heads):
+    return Packing.of(np.array(lengths), n_heads, torch.device("cpu"))
+
+
+def varlen(lengths, n_heads):
+    return VarlenPacking.of(np.array(lengths), max(lengths) + 2, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("packing_of", [spread, varlen])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("src_lengths", "tgt_lengths"), [((5, 1, 7), (2, 6, 1)), ((1,), (1,)), ((3, 3), (4, 4))]
 )
 def test_packed_and_padded_sentences_have_the_same_states_and_gradients(
-    tiny_model, kind, src_lengths, tgt_lengths
+    tiny_model, kind, src_lengths, tgt_lengths, packing_of
 ):
     model = tiny_model(**kind)
     sides = []
@@ -98,8 +108,7 @@ def test_packed_and_padded_sentences_have_the_same_states_and_gradients(
         padded = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
         for row, length in enumerate(lengths):
             padded[row, :length] = ids(length, seed=10 * seed + row)
-        packing = Packing.of(np.array(lengths), model.config.n_heads, torch.device("cpu"))
-        sides.append((padded, padded != 0, packing))
+        sides.append((padded, padded != 0, packing_of(lengths, model.config.n_heads)))
     (src, src_real, src_packing), (tgt, tgt_real, tgt_packing) = sides
     packed = model(src[src_real], tgt[tgt_real], src_packing, tgt_packing)
     wish = torch.randn(packed.shape, generator=torch.Generator().manual_seed(5))
@@ -161,9 +170,9 @@ def test_sinusoids_follow_the_papers_formula():
 def test_rotated_products_depend_on_the_distance_alone():
     rotary = Rotary(max_positions=40, head_width=8)
     q, k = torch.randn(2, 1, 1, 1, 8, generator=torch.Generator().manual_seed(0))
-    near = rotary(q, 3) @ rotary(k, 5).transpose(-1, -2)
-    far = rotary(q, 23) @ rotary(k, 25).transpose(-1, -2)
-    other = rotary(q, 3) @ rotary(k, 6).transpose(-1, -2)
+    near = rotary(q, slice(3, 4)) @ rotary(k, slice(5, 6)).transpose(-1, -2)
+    far = rotary(q, slice(23, 24)) @ rotary(k, slice(25, 26)).transpose(-1, -2)
+    other = rotary(q, slice(3, 4)) @ rotary(k, slice(6, 7)).transpose(-1, -2)
     torch.testing.assert_close(near, far, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(near, other)
 

@@ -1,12 +1,21 @@
 """When the network is compiled, and that compiling leaves no trace in the course of a run."""
 
+import functools
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
-from tfcli.errors import RecipeError
+from tests.training_runs import make_run
+from tfcli.corpus.batches import TrainingBatches
+from tfcli.errors import RecipeError, TrainingError
 from tfcli.recipe.schema import TrainingSection
 from tfcli.training import compiled
 from tfcli.training.compiled import CompiledForward, example_batch, pick_compile
+from tfcli.training.learner import make_learner
+from tfcli.training.step import train_step
 
 CPU = torch.device("cpu")
 
@@ -87,3 +96,89 @@ def test_compiling_leaves_random_numbers_and_gradients_alone(tiny_model, monkeyp
     assert model.output.weight.grad is None
     forward(*batch)
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "varlen", "expected"),
+    [
+        ({"max_steps": 100_000, "batch_tokens": 32_768}, True, True),
+        (
+            {"max_steps": 100_000, "batch_tokens": 32_768},
+            False,
+            False,
+        ),  # sizes vary too much to be sure of a gain
+        ({"max_steps": 10_000, "batch_tokens": 4096}, True, False),
+        ({"compile": True}, True, True),
+    ],
+)
+def test_on_a_gpu_long_runs_are_compiled_where_sentences_are_packed(monkeypatch, values, varlen, expected):
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: name)
+    cuda = torch.device("cuda")
+    assert pick_compile(settings(**values), cuda, "bf16", varlen=varlen) is expected
+
+
+def test_a_gpu_needs_triton_to_compile(monkeypatch):
+    monkeypatch.setattr(compiled.importlib.util, "find_spec", lambda name: None)
+    long_run = {"max_steps": 100_000, "batch_tokens": 32_768}
+    assert pick_compile(settings(**long_run), torch.device("cuda"), "bf16", varlen=True) is False
+    with pytest.raises(RecipeError, match=r"training\.compile: true needs the package triton"):
+        pick_compile(settings(compile=True), torch.device("cuda"), "bf16", varlen=True)
+
+
+class NeverCompiles:
+    """Stands for torch.compile where it fails."""
+
+    def __init__(self, message):
+        self.message = message
+
+    def __call__(self, model, **how):
+        assert how == {"dynamic": False, "fullgraph": True}
+
+        def fail(*inputs):
+            raise TorchDynamoException(self.message)
+
+        return fail
+
+
+def filled_batch(learner, run):
+    batches = TrainingBatches(run.prepared.train, run.recipe.training.batch_tokens, seed=1)
+    size = learner.packer.fill.size
+    packed = (learner.packer.pack(batches.next_batch()) for _ in range(50))
+    return next(batch[:4] for batch in packed if len(batch.src) == size)
+
+
+def test_a_network_that_cannot_be_compiled_is_told_with_the_setting_to_change(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", NeverCompiles("no such kernel\nand a long trace"))
+    run = replace(make_run(tmp_path, compile=True), varlen=True)
+    learner = make_learner(run)
+    with pytest.raises(TrainingError, match=r"^the network could not be compiled: no such kernel$") as caught:
+        learner.forward(*filled_batch(learner, run))
+    assert "training.compile to false" in caught.value.hint
+
+
+def test_memory_that_runs_out_in_a_compiled_network_is_no_failure_to_compile(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", NeverCompiles("CUDA out of memory"))
+    run = replace(make_run(tmp_path, compile=True), varlen=True)
+    learner = make_learner(run)
+    with pytest.raises(TorchDynamoException):
+        learner.forward(*filled_batch(learner, run))
+
+
+def test_one_graph_serves_all_filled_batches_and_computes_what_the_network_does(tmp_path, monkeypatch):
+    # the graph is what is asked for here; making kernels of it would take a minute
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    run = replace(make_run(tmp_path, compile=True, batch_tokens=100), varlen=True)
+    run = replace(run, config=replace(run.config, dropout=0.0))
+    compiled_learner, plain = make_learner(run), make_learner(replace(run, compiled=False))
+    fill, batches = compiled_learner.packer.fill, TrainingBatches(run.prepared.train, 100, seed=1)
+    group = [batches.next_batch() for _ in range(16)]
+    group = [each for each in group if fill.lengths(np.count_nonzero(each.src), each.n_tokens) is not None]
+    assert len({len(batch.src) for batch in group}) > 2
+    train_step(compiled_learner, group[:1], 1e-3)
+    train_step(plain, group[:1], 1e-3)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for batch in group[1:]:
+            found, expected = train_step(compiled_learner, [batch], 1e-3), train_step(plain, [batch], 1e-3)
+            assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+            assert found.gradient_norm == pytest.approx(expected.gradient_norm, rel=1e-4)

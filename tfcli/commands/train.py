@@ -220,17 +220,20 @@ def _make_run(
 ) -> "Run":
     from tfcli.model.config import ModelConfig
     from tfcli.model.precision import pick_device, pick_precision
+    from tfcli.model.varlen import has_varlen
     from tfcli.text.pairs import read_pairs
     from tfcli.training.compiled import pick_compile
     from tfcli.training.provenance import environment
-    from tfcli.training.resume import begun_compiled
+    from tfcli.training.resume import begun_settings
     from tfcli.training.run import Run
 
     device = pick_device(device_name)
     precision = pick_precision(recipe.training.precision, device)
     tokenizer = prepared.tokenizer
     config = ModelConfig.from_recipe(recipe.model, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)
-    compiled = pick_compile(recipe.training, device, precision, begun_compiled(run_dir))
+    begun = begun_settings(run_dir)
+    varlen = begun.get("training.varlen") is not False and has_varlen(device, precision, config)
+    compiled = pick_compile(recipe.training, device, precision, begun.get("training.compile"), varlen=varlen)
     how = f"{precision}, compiled" if compiled else precision
     say(f"{run_dir}: {counted(len(prepared.train), 'pair')}, training on {device} in {how}")
     pairs = list(read_pairs(prepared.valid_files))
@@ -242,6 +245,7 @@ def _make_run(
         device=device,
         precision=precision,
         compiled=compiled,
+        varlen=varlen,
         environment=environment(sys.argv, cpu_name(), device, precision, prepared.digests),
         validate=_validator(
             recipe, prepared, [src for src, _ in pairs], [tgt for _, tgt in pairs], precision

@@ -3,8 +3,10 @@
     padded  (B, T, D)   decoding, where every hypothesis grows by one position at a time
     packed  (N, D)      training: no product, norm or dropout is spent on padding; only attention, which works
                         sentence by sentence, spreads its heads over padded rows and collects them again
+    varlen  (N, D)      training on a GPU, by a kernel that attends within packed sentences (`varlen.py`)
 
-Either way attention sees its heads as (B, H, T, E). Letters for shapes stand in the legend of `transformer.py`.
+Attention sees its heads as (B, H, T, E), or as (N, H, E) with the kernel. Letters for shapes stand in the legend of
+`transformer.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+
+from tfcli.model.varlen import VarlenPacking
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,16 +64,21 @@ class Packing:
         return cls(n_sentences, longest, position, is_real, spread, collect)
 
 
+AnyPacking = Packing | VarlenPacking
+
+
 @dataclass(frozen=True)
 class Layout:
     """One side of a batch: what may be attended to, and how its tokens lie.
 
-    Shapes: mask broadcastable to (B, H, T, S); None where every position may be attended to.
+    Shapes: mask broadcastable to (B, H, T, S); None where every position may be attended to, and with a
+    `VarlenPacking`, for which `causal` says whether what follows is hidden.
     """
 
     mask: Tensor | None
     start: int = 0  # position of the first token, where a cache holds those before it
-    packing: Packing | None = field(default=None)
+    packing: AnyPacking | None = field(default=None)
+    causal: bool = False
 
     def positions(self, n_positions: int) -> slice | Tensor:
         """Return where in their sentences the tokens stand, to index a table of positions with."""
@@ -77,20 +86,33 @@ class Layout:
             return self.packing.positions
         return slice(self.start, self.start + n_positions)
 
+    def head_positions(self, heads: Tensor) -> slice | Tensor:
+        """Return where in their sentences the positions of `heads` stand, as attention sees them."""
+        if isinstance(self.packing, VarlenPacking):
+            return self.packing.positions
+        return slice(self.start, self.start + heads.shape[2])
+
     def split_heads(self, projected: Tensor, n_maps: int, n_heads: int) -> tuple[Tensor, ...]:
-        """Divide the result of `n_maps` maps, (B, T, m*D) or packed (N, m*D), into heads: (B, H, T, E) each."""
+        """Divide the result of `n_maps` maps, (B, T, m*D) or packed (N, m*D), into heads: (B, H, T, E) each.
+
+        With a `VarlenPacking` they are (N, H, E).
+        """
         if self.packing is None:
             heads = projected.view(*projected.shape[:2], n_maps, n_heads, -1)
             return heads.permute(2, 0, 3, 1, 4).unbind()
+        if isinstance(self.packing, VarlenPacking):
+            return projected.view(projected.shape[0], n_maps, n_heads, -1).unbind(dim=1)
         rows = projected.reshape(projected.shape[0] * n_maps * n_heads, -1)  # (N*m*H, E)
         spread: Tensor = _Spread.apply(rows, self.packing.spread[n_maps], self.packing.collect[n_maps])  # type: ignore[no-untyped-call]
         shape = (n_maps, self.packing.n_sentences, n_heads, self.packing.longest, -1)
         return spread.view(shape).unbind()
 
     def join_heads(self, attended: Tensor) -> Tensor:
-        """Put heads (B, H, T, E) side by side again: (B, T, D), or packed (N, D)."""
+        """Put heads, (B, H, T, E) or (N, H, E), side by side again: (B, T, D), or packed (N, D)."""
         if self.packing is None:
             return attended.transpose(1, 2).flatten(2)
+        if isinstance(self.packing, VarlenPacking):
+            return attended.flatten(1)
         rows = attended.flatten(0, 2)  # (B*H*T, E)
         collected: Tensor = _Collect.apply(rows, self.packing.collect[1])  # type: ignore[no-untyped-call]
         return collected.view(-1, attended.shape[1] * attended.shape[3])

@@ -69,10 +69,11 @@ class Rotary(nn.Module):
         self.register_buffer("cos", angle.cos().float(), persistent=False)
         self.register_buffer("sin", angle.sin().float(), persistent=False)
 
-    def forward(self, heads: Tensor, start: int) -> Tensor:
-        """Rotate `heads` (B, H, T, E), whose first position is `start`."""
-        n_positions = heads.shape[2]
-        cos = self.cos[start : start + n_positions].to(heads.dtype)
-        sin = self.sin[start : start + n_positions].to(heads.dtype)
+    def forward(self, heads: Tensor, positions: slice | Tensor) -> Tensor:
+        """Rotate `heads`, (B, H, T, E) at a slice of positions, or (N, H, E) at positions (N,)."""
+        cos = self.cos[positions].to(heads.dtype)
+        sin = self.sin[positions].to(heads.dtype)
+        if isinstance(positions, Tensor):
+            cos, sin = cos[:, None], sin[:, None]  # the same for all heads
         first, second = heads.chunk(2, dim=-1)  # coordinate i turns with coordinate i + E/2
         return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)

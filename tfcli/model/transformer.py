@@ -28,11 +28,13 @@ from torch import Tensor, nn
 from tfcli.model.cache import KeyValueCache, LayerCache
 from tfcli.model.dropout import Dropout
 from tfcli.model.dropout import dropout as apply_dropout
-from tfcli.model.layout import Layout, Packing
+from tfcli.model.layout import Layout
 from tfcli.model.positions import LearnedPositions, Rotary, SinusoidalPositions
+from tfcli.model.varlen import VarlenPacking, attend_packed
 
 if TYPE_CHECKING:
     from tfcli.model.config import ModelConfig
+    from tfcli.model.layout import AnyPacking
 
 # --- Scaled dot-product attention, section 3.2.1 ---------------------------------------------------------------
 
@@ -59,6 +61,16 @@ def attend_explicitly(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, drop
     if dropout > 0.0:
         weights = apply_dropout(weights, dropout)
     return weights @ v
+
+
+def attend_between(
+    q: Tensor, k: Tensor, v: Tensor, queries: Layout, keys: Layout, dropout: float = 0.0
+) -> Tensor:
+    """Attend as the layouts of both sides say: heads (B, H, T, E) in padded rows, or (N, H, E) packed."""
+    if isinstance(queries.packing, VarlenPacking) and isinstance(keys.packing, VarlenPacking):
+        assert dropout == 0.0, "attention within packed sentences knows no dropout"
+        return attend_packed(q, k, v, queries.packing, keys.packing, causal=keys.causal)
+    return attend(q, k, v, keys.mask, dropout)
 
 
 def causal_mask(length: int, start: int, device: torch.device) -> Tensor:
@@ -89,10 +101,12 @@ class SelfAttention(nn.Module):
         """Attend within the sentences of `x` (B, T, D), and to what the cache holds of them."""
         q, k, v = layout.split_heads(self.qkv(x), 3, self.n_heads)  # (B, H, T, E) each
         if rotary is not None:
-            q, k = rotary(q, layout.start), rotary(k, layout.start)
+            positions = layout.head_positions(q)
+            q, k = rotary(q, positions), rotary(k, positions)
         if cache is not None:
             k, v = cache.append(k, v)
-        attended = attend(q, k, v, layout.mask, self.dropout if self.training else 0.0)  # (B, H, T, E)
+        dropout = self.dropout if self.training else 0.0
+        attended = attend_between(q, k, v, layout, layout, dropout)  # (B, H, T, E)
         return self.out(layout.join_heads(attended))  # type: ignore[no-any-return]
 
 
@@ -120,7 +134,7 @@ class CrossAttention(nn.Module):
             q = q.view(memory.shape[0], -1, q.shape[-1])  # (B, K*T, D)
         (q,) = layout.split_heads(q, 1, self.n_heads)  # (B, H, K*T, E)
         k, v = self._keys_and_values(memory, src, cache)
-        attended = attend(q, k, v, src.mask, self.dropout if self.training else 0.0)
+        attended = attend_between(q, k, v, layout, src, self.dropout if self.training else 0.0)
         return self.out(layout.join_heads(attended).view(x.shape))  # type: ignore[no-any-return]
 
     def _keys_and_values(
@@ -264,8 +278,8 @@ class Transformer(nn.Module):
         self,
         src: Tensor,
         tgt_in: Tensor,
-        src_packing: Packing | None = None,
-        tgt_packing: Packing | None = None,
+        src_packing: AnyPacking | None = None,
+        tgt_packing: AnyPacking | None = None,
     ) -> Tensor:
         """Return the decoder's states for every target position, teacher-forced; `logits` scores them.
 
@@ -275,9 +289,9 @@ class Transformer(nn.Module):
         memory, src_layout = self.encode(src, src_packing)
         return self.decode(tgt_in, memory, src_layout, packing=tgt_packing)
 
-    def encode(self, src: Tensor, packing: Packing | None = None) -> tuple[Tensor, Layout]:
+    def encode(self, src: Tensor, packing: AnyPacking | None = None) -> tuple[Tensor, Layout]:
         """Read the source ids (B, S); return the memory (B, S, D), and its layout with a mask (B, 1, 1, S)."""
-        layout = Layout(self._real_positions(src, packing), packing=packing)
+        layout = self._src_layout(src, packing)
         x = self.src_embedding(src, layout)
         for layer in self.encoder:
             x = layer(x, layout, self.rotary)
@@ -289,28 +303,36 @@ class Transformer(nn.Module):
         memory: Tensor,
         src: Layout,
         cache: KeyValueCache | None = None,
-        packing: Packing | None = None,
+        packing: AnyPacking | None = None,
     ) -> Tensor:
         """Return the states (R, T, D) of the positions `tgt_in` (R, T), which follow those in the cache.
 
         Padding needs no mask: it stands on the right, where the causal mask hides it from every real position.
         """
-        start = cache.length if cache is not None else 0
-        n_positions = packing.longest if packing is not None else tgt_in.shape[1]
-        # a single position may see all that came before it
-        mask = None if n_positions == 1 else causal_mask(n_positions, start, tgt_in.device)
-        layout = Layout(mask, start, packing)
+        layout = self._tgt_layout(tgt_in, cache, packing)
         x = self.tgt_embedding(tgt_in, layout)
         for i, layer in enumerate(self.decoder):
             x = layer(x, layout, memory, src, self.rotary, cache.layers[i] if cache is not None else None)
         if cache is not None:
-            cache.length += n_positions
+            cache.length += tgt_in.shape[1]
         return self.decoder_norm(x)  # type: ignore[no-any-return]
 
-    def _real_positions(self, src: Tensor, packing: Packing | None) -> Tensor:
-        """Return which positions of the padded rows hold a piece: (B, 1, 1, S)."""
-        real = packing.is_real if packing is not None else src != self.config.pad_id
-        return real[:, None, None, :]
+    def _src_layout(self, src: Tensor, packing: AnyPacking | None) -> Layout:
+        """Lay the source out so that the positions which hold a piece are attended to."""
+        if isinstance(packing, VarlenPacking):
+            return Layout(None, packing=packing)
+        real = packing.is_real if packing is not None else src != self.config.pad_id  # (B, S)
+        return Layout(real[:, None, None, :], packing=packing)
+
+    def _tgt_layout(self, tgt_in: Tensor, cache: KeyValueCache | None, packing: AnyPacking | None) -> Layout:
+        """Lay the target out so that no position sees a later one."""
+        if isinstance(packing, VarlenPacking):
+            return Layout(None, packing=packing, causal=True)
+        start = cache.length if cache is not None else 0
+        n_positions = packing.longest if packing is not None else tgt_in.shape[1]
+        # a single position may see all that came before it
+        mask = None if n_positions == 1 else causal_mask(n_positions, start, tgt_in.device)
+        return Layout(mask, start, packing)
 
     def logits(self, states: Tensor) -> Tensor:
         """Score the vocabulary for each state: (..., D) to (..., V), section 3.4."""

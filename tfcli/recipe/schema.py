@@ -169,7 +169,7 @@ class ModelSection(Section):
     dropout: Probability
     """Dropout on embeddings and on each sub-layer's output."""
     attention_dropout: Probability = 0.0
-    """Dropout on attention weights."""
+    """Dropout of attention weights; other than 0, attention on GPUs computes padding: the kernel that does not has none."""
     norm: Literal["pre", "post"]
     """Layer normalization before each sub-layer, or after the residual sum as in the paper."""
     positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
@@ -246,8 +246,8 @@ class TrainingSection(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Arithmetic of the matrix products; auto takes bf16 where the hardware has it, else fp32."""
     compile: bool | None = None
-    """torch.compile the network, which starts a minute or more later and needs a C++ compiler on CPUs; null: on CPUs
-    with bf16 products, for runs of hours, which gain by it."""
+    """torch.compile the network, which starts a minute or more later and needs a C++ compiler; null: with bf16 products,
+    on CPUs and NVIDIA GPUs, for runs of hours, which gain by it."""
     gradient_checkpointing: bool = False
     """Compute each layer anew in the backward pass instead of keeping what it computed: less memory, slower steps, the
     same result."""

@@ -1,13 +1,17 @@
 """torch.compile, decided from the recipe, and used so that a resumed run repeats bit for bit.
 
 Left to itself, torch.compile makes new kernels whenever a batch does not fit the ones it has, so that which kernel a
-batch meets depends on the batches since the program was started. Here kernels are made once, with sizes left open, on
-a batch that is the same for every start of a run; a later batch that does not fit them (a single sentence, say) runs
-uncompiled. Which way a batch goes is then a function of its shape.
+batch meets depends on the batches since the program was started. Here kernels are made once, in one of two ways; a
+batch that does not fit them (a single sentence, say) runs uncompiled, so that which way a batch goes is a function of
+its shape.
+
+- With sizes left open, on a batch that is the same for every start of a run: on CPUs, which pay for padding.
+- For the one size to which all batches are filled up (`packer.py`): on GPUs with torch's kernel for packed sentences.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shlex
 import shutil
@@ -19,42 +23,61 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tfcli.errors import RecipeError
+from tfcli.errors import RecipeError, TrainingError
 from tfcli.model.layout import Packing
 from tfcli.model.precision import autocast
+from tfcli.training.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tfcli.model.precision import Precision
     from tfcli.model.transformer import Transformer
+    from tfcli.model.varlen import VarlenPacking
     from tfcli.recipe.schema import TrainingSection
 
 # What torch.compile takes for CPUs where the variable CXX names nothing else.
 COMPILER = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
 # With bf16 products on two cores of a server, compiling made the networks of benchmarks/ 1.04 to 1.11 times as fast and cost
 # 90 seconds, as much as it saves on ten thousand batches of 4,096 pieces at the worst of that; in fp32 it made 0.85 of the
-# rate (benchmarks/RESULTS.md). It has not been measured on GPUs yet.
+# rate (benchmarks/RESULTS.md).
 PIECES_WORTH_COMPILING = 50_000_000
+# On a GPU a guess, to be replaced by a measurement: at 250,000 pieces a second and a fifth saved, half an hour of training
+# repays a minute or two of compiling several times over.
+PIECES_WORTH_COMPILING_ON_CUDA = 500_000_000
 
 
 def pick_compile(
-    settings: TrainingSection, device: torch.device, precision: Precision, begun: bool | None = None
+    settings: TrainingSection,
+    device: torch.device,
+    precision: Precision,
+    begun: bool | None = None,
+    *,
+    varlen: bool = False,
 ) -> bool:
     """Return whether the network is compiled; null in the recipe: where that is known to end the run sooner.
 
-    A run that has begun goes on as it began: `begun` tells how.
+    A run that has begun goes on as it began: `begun` tells how. `varlen`: attention is by torch's kernel for packed
+    sentences.
 
     Raises: RecipeError when the recipe wants it and there is no compiler.
     """
-    compiler = device.type != "cpu" or _has_compiler()
+    compiler = _has_compiler(device)
     if settings.compile is None and begun is not None:
         return begun
     if settings.compile is None:
         pieces = settings.max_steps * settings.accumulation_steps * settings.batch_tokens
-        pays = device.type == "cpu" and precision == "bf16" and pieces >= PIECES_WORTH_COMPILING
+        if device.type == "cuda":
+            pays = varlen and pieces >= PIECES_WORTH_COMPILING_ON_CUDA
+        else:
+            pays = device.type == "cpu" and precision == "bf16" and pieces >= PIECES_WORTH_COMPILING
         return pays and compiler
     if settings.compile and not compiler:
+        if device.type == "cuda" and not _has_triton():
+            raise RecipeError(
+                "training.compile: true needs the package triton on a GPU, and it is missing",
+                "install torch with it (its CUDA builds for Linux bring it), or leave training.compile out",
+            )
         raise RecipeError(
             f"training.compile: true needs a C++ compiler ({COMPILER}) and Python's header files, and one is missing",
             "install them, or name another compiler in the variable CXX, or leave training.compile out",
@@ -62,7 +85,15 @@ def pick_compile(
     return settings.compile
 
 
-def _has_compiler() -> bool:
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+def _has_compiler(device: torch.device) -> bool:
+    if device.type not in ("cpu", "cuda"):
+        return True  # Metal has its own
+    if device.type == "cuda" and not _has_triton():
+        return False
     command = shlex.split(os.environ.get("CXX") or COMPILER)
     header = Path(sysconfig.get_path("include")) / "Python.h"
     return shutil.which(command[0]) is not None and header.is_file()
@@ -100,6 +131,45 @@ class CompiledForward:
             states.float().sum().backward()
         for parameter, grad in zip(self._model.parameters(), kept, strict=True):
             parameter.grad = grad
+
+
+class CompiledFilled:
+    """A network's `forward` on batches that are filled up to `size` pieces a side, compiled on the first of them.
+
+    Only the number of sentences is left open: nothing is computed with it but inside the kernel for attention.
+    """
+
+    def __init__(self, model: Transformer, size: int) -> None:
+        self._model = model
+        self._compiled = torch.compile(model, dynamic=False, fullgraph=True)
+        self._size = size
+
+    def __call__(
+        self, src: Tensor, tgt_in: Tensor, src_packing: VarlenPacking, tgt_packing: VarlenPacking
+    ) -> Tensor:
+        """Return what the network returns.
+
+        Raises: TrainingError when the network cannot be compiled.
+        """
+        from torch._dynamo import mark_dynamic  # here, where the compiler is loaded anyway
+        from torch._dynamo.exc import TorchDynamoException
+
+        states: Tensor
+        if not (len(src) == len(tgt_in) == self._size):
+            states = self._model(src, tgt_in, src_packing, tgt_packing)
+            return states
+        for packing in (src_packing, tgt_packing):
+            mark_dynamic(packing.offsets, 0)
+        try:
+            states = self._compiled(src, tgt_in, src_packing, tgt_packing)
+        except TorchDynamoException as error:
+            if is_out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"the network could not be compiled: {str(error).strip().partition(chr(10))[0]}",
+                "set training.compile to false, and report this with the output of tfcli info",
+            ) from error
+        return states
 
 
 def example_batch(

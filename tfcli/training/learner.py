@@ -9,11 +9,12 @@ import torch
 
 from tfcli.model.config import ModelConfig
 from tfcli.model.transformer import Transformer
-from tfcli.training.compiled import CompiledForward
+from tfcli.training.compiled import CompiledFilled, CompiledForward
 from tfcli.training.ema import Ema
 from tfcli.training.freeze import freeze
 from tfcli.training.muon import refuse_muon_without
 from tfcli.training.optimizer import layer_matrices, make_optimizer
+from tfcli.training.packer import Fill, Packer
 from tfcli.training.recompute import recompute_layers
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Learner:
     clip_norm: float | None
     ema: Ema | None
     r_drop: float | None
+    packer: Packer
 
 
 def make_learner(run: Run) -> Learner:
@@ -53,8 +55,11 @@ def make_learner(run: Run) -> Learner:
     ema = Ema(model, training.ema_decay) if training.ema_decay is not None else None
     if training.gradient_checkpointing:
         recompute_layers(model)
+    packer = make_packer(run)
     forward: Callable[..., Tensor] = model
-    if run.compiled:
+    if packer.fill is not None:
+        forward = CompiledFilled(model, packer.fill.size)
+    elif run.compiled:
         forward = CompiledForward(model, run.device, run.precision, training.batch_tokens)
     return Learner(
         model=model,
@@ -66,7 +71,18 @@ def make_learner(run: Run) -> Learner:
         clip_norm=training.clip_norm,
         ema=ema,
         r_drop=training.r_drop,
+        packer=packer,
     )
+
+
+def make_packer(run: Run) -> Packer:
+    """Return what packs the batches of a run; they are filled up where the network is compiled for one size."""
+    fill = None
+    if run.varlen and run.compiled:
+        ds, passes = run.prepared.train, 1 if run.recipe.training.r_drop is None else 2
+        longest = max(2, int(ds.src_lengths.max()), int(ds.tgt_lengths.max()))
+        fill = Fill(passes * run.recipe.training.batch_tokens, longest)
+    return Packer(run.device, run.config.n_heads, run.varlen, fill)
 
 
 def refuse_impossible(recipe: Recipe) -> None:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from tfcli.training.learner import Learner
     from tfcli.training.run import Run
 
+# What checkpoints of before did not tell, because there was no choice yet.
+DECIDED_LATELY = {"training.varlen": False}
+
 
 def resume(run: Run, learner: Learner) -> TrainingState:
     """Put the newest whole checkpoint back into the learner and return its state; a new one where there is none.
@@ -39,7 +42,8 @@ def resume(run: Run, learner: Learner) -> TrainingState:
     if checkpoint is None:
         return TrainingState()
     state = checkpoint.state
-    changes = refuse_changed_settings(checkpoint.settings, run_settings(run), str(run.run_dir))
+    before = DECIDED_LATELY | checkpoint.settings
+    changes = refuse_changed_settings(before, run_settings(run), str(run.run_dir))
     for change in changes:
         run.reporter.note(f"changed since the run was started: {change}")
     end = _read_end(run)
@@ -68,14 +72,14 @@ def _finish_last_save(run: Run, state: TrainingState) -> None:
         drop_old_checkpoints(root, state.step, training.checkpoint_every, training.keep_checkpoints)
 
 
-def begun_compiled(run_dir: Path) -> bool | None:
-    """Return whether the run that goes on in `run_dir` was compiled so far; None where none has begun."""
+def begun_settings(run_dir: Path) -> dict[str, Any]:
+    """Return the settings of the run that goes on in `run_dir`; nothing where none has begun."""
     for folder in reversed(checkpoint_folders(run_dir / "checkpoints")):
         try:
-            return bool(read_checkpoint(folder).settings.get("training.compile"))
+            return DECIDED_LATELY | read_checkpoint(folder).settings
         except CheckpointError:
             continue  # named when the run resumes
-    return None
+    return {}
 
 
 def describe(run: Run) -> None:
@@ -107,6 +111,7 @@ def run_settings(run: Run) -> dict[str, Any]:
         "data.content": content,
         "training.precision": run.precision,
         "training.compile": run.compiled,
+        "training.varlen": run.varlen,
     }
 
 

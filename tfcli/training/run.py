@@ -54,6 +54,7 @@ class Run:
     validate: Callable[[Transformer], float]  # BLEU of real translations of the validation set
     reporter: Reporter
     stop_asked: Callable[[], bool]
+    varlen: bool = False  # attention by torch's kernel for packed sentences
 
 
 @dataclass(frozen=True)

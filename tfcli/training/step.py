@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tfcli.corpus.batches import Batch, fixed_batches
-from tfcli.model.layout import Packing
 from tfcli.model.precision import autocast
-from tfcli.text.tokenizer import Tokenizer
 from tfcli.training.loss import smoothed_cross_entropy
 from tfcli.training.out_of_memory import TOO_LARGE, OutOfMemory, is_out_of_memory, out_of_memory_is_told
 from tfcli.training.r_drop import r_drop_loss, twice
+from tfcli.training.repeatable import repeatable
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from tfcli.corpus.shards import ParallelIds
     from tfcli.training.learner import Learner
 
@@ -63,23 +60,16 @@ def batch_loss(
     n_tokens = batch.n_tokens
     if r_drop is not None:
         batch = twice(batch)
-    src, src_packing = _packed(learner, batch.src, batch.src)
-    tgt_in, tgt_packing = _packed(learner, batch.tgt_in, batch.tgt_out)
-    gold = torch.from_numpy(batch.tgt_out[batch.tgt_out != Tokenizer.pad_id]).to(learner.device)  # (N,)
+    *inputs, gold = learner.packer.pack(batch)
     with autocast(learner.device, learner.precision):
-        states = learner.forward(src, tgt_in, src_packing, tgt_packing)  # (N, D)
+        states = learner.forward(*inputs)  # (N, D)
     if learner.precision == "bf16":
         states = states.to(torch.bfloat16)
+    if len(states) > len(gold):
+        states = states[: len(gold)]  # what a batch was filled up with stands behind it
     if r_drop is not None:
         return r_drop_loss(states, learner.model.output.weight, gold[:n_tokens], smoothing, r_drop)
     return smoothed_cross_entropy(states, learner.model.output.weight, gold, smoothing)
-
-
-def _packed(learner: Learner, ids: NDArray[np.int64], real: NDArray[np.int64]) -> tuple[Tensor, Packing]:
-    """Return the ids (N,) that stand where `real` (B, T) holds no padding, and how they lie."""
-    is_real = real != Tokenizer.pad_id
-    packing = Packing.of(is_real.sum(axis=1), learner.model.config.n_heads, learner.device)
-    return torch.from_numpy(ids[is_real]).to(learner.device, non_blocking=True), packing
 
 
 def add_gradients(learner: Learner, batches: Iterable[Batch], tokens: int) -> list[BatchLoss]:
@@ -90,8 +80,9 @@ def add_gradients(learner: Learner, batches: Iterable[Batch], tokens: int) -> li
     losses = []
     for batch in batches:
         try:
-            loss, nll = batch_loss(learner, batch, learner.label_smoothing, learner.r_drop)
-            (loss / tokens).backward()  # type: ignore[no-untyped-call]
+            with repeatable(learner.device):
+                loss, nll = batch_loss(learner, batch, learner.label_smoothing, learner.r_drop)
+                (loss / tokens).backward()  # type: ignore[no-untyped-call]
             losses.append(BatchLoss(batch, loss.detach(), nll))
             continue
         except (RuntimeError, MemoryError) as error:
@@ -117,8 +108,10 @@ def train_step(
         loss_sum += each.loss
         nll_sum += each.nll
     limit = learner.clip_norm if learner.clip_norm is not None else float("inf")
-    norm = float(nn.utils.clip_grad_norm_(learner.model.parameters(), limit))
-    updated = bool(np.isfinite(norm)) and bool(torch.isfinite(loss_sum))
+    norm_of_all = nn.utils.clip_grad_norm_(learner.model.parameters(), limit)
+    # the one moment of a step at which a GPU is waited for: until then, all is only asked of it
+    loss, nll, norm = torch.stack([loss_sum, nll_sum, norm_of_all]).tolist()
+    updated = math.isfinite(norm) and math.isfinite(loss)
     if updated:
         for parameters in learner.optimizer.param_groups:
             parameters["lr"] = rate
@@ -128,7 +121,7 @@ def train_step(
                 learner.ema.update(learner.model)
     learner.optimizer.zero_grad()
     suspects = () if updated else _suspects(losses)
-    return StepResult(float(loss_sum), float(nll_sum), tokens, norm, rate, updated, suspects)
+    return StepResult(loss, nll, tokens, norm, rate, updated, suspects)
 
 
 def _suspects(losses: list[BatchLoss]) -> tuple[Batch, ...]:
@@ -142,7 +135,7 @@ def corpus_nll(learner: Learner, ds: ParallelIds, batch_tokens: int) -> float:
     learner.model.eval()
     total, tokens = 0.0, 0
     # not the compiled network, which was compiled with dropout and gradients
-    plain = replace(learner, forward=learner.model)
+    plain = replace(learner, forward=learner.model, packer=replace(learner.packer, fill=None))
     with torch.no_grad():
         for batch in fixed_batches(ds, batch_tokens):
             _, nll = batch_loss(plain, batch, 0.0)
