@@ -366,6 +366,7 @@ def test_a_model_folder_that_cannot_be_written_leaves_the_one_before(tmp_path, m
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("default")  # torch's compiler gives advice in warnings
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_a_gpu_trains_stops_and_resumes_in_bf16(tmp_path, compiled):

@@ -24,6 +24,7 @@ from torch import Tensor
 # 2^23 and 2^23 to 2^25 these were the fastest (benchmarks/RESULTS.md).
 CHUNK_ELEMENTS = 2**21
 STRETCH_ELEMENTS = 2**24  # 32 MB of bf16
+GPU_STRETCH_ELEMENTS = 2**28  # half a gigabyte: enough to keep a large GPU busy, and not all the memory of a small one
 
 
 class _ProjectedLoss(torch.autograd.Function):
@@ -38,7 +39,8 @@ class _ProjectedLoss(torch.autograd.Function):
         log_z = torch.empty(n_rows, dtype=torch.float32, device=states.device)
         states_grad = torch.empty(states.shape, dtype=torch.float32, device=states.device)
         weight_grad = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device)
-        stretch = max(1, STRETCH_ELEMENTS // vocab_size) if states.device.type == "cpu" else max(1, n_rows)
+        elements = STRETCH_ELEMENTS if states.device.type == "cpu" else GPU_STRETCH_ELEMENTS
+        stretch = max(1, elements // vocab_size)
         room = matrix.new_empty(min(stretch, n_rows), vocab_size)
         for first in range(0, n_rows, stretch):
             rows = states[first : first + stretch]
