@@ -54,7 +54,7 @@ class Fill:
     @property
     def size(self) -> int:
         """Pieces after filling, so many that each sentence of the filling has at least one on both sides."""
-        return -(-(self.pieces + 1) * self.longest // ((self.longest - 1) * TILE)) * TILE
+        return -(-self.pieces * self.longest // ((self.longest - 1) * TILE)) * TILE
 
     def lengths(self, src_pieces: int, tgt_pieces: int) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
         """Return the lengths of the filling's sentences on both sides; None where a batch is not filled."""
