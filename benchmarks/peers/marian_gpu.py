@@ -40,6 +40,6 @@ def marian_update(config: ModelConfig, device: torch.device, rate: float) -> Cal
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return float(loss)
+        return float(loss.detach())
 
     return update
