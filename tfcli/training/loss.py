@@ -24,7 +24,9 @@ from torch import Tensor
 # 2^23 and 2^23 to 2^25 these were the fastest (benchmarks/RESULTS.md).
 CHUNK_ELEMENTS = 2**21
 STRETCH_ELEMENTS = 2**24  # 32 MB of bf16
-GPU_STRETCH_ELEMENTS = 2**28  # half a gigabyte: enough to keep a large GPU busy, and not all the memory of a small one
+GPU_STRETCH_ELEMENTS = (
+    2**28
+)  # half a gigabyte: enough to keep a large GPU busy, and not all the memory of a small one
 
 
 class _ProjectedLoss(torch.autograd.Function):
