@@ -226,7 +226,7 @@ def test_the_run_folders_page_names_nothing_that_no_run_has(finished):
     page = (DOCS / "run-folder.md").read_text(encoding="utf-8")
     first_table = page.split("## ")[0]
     named = set(re.findall(r"^\| `([^`]+)` \|", first_table, flags=re.MULTILINE)) - {
-        "tensorboard/", "decisions.jsonl"
+        "tensorboard/", "decisions.jsonl", "initial.json"
     }  # fmt: skip
     assert named <= {
         f"{path.name}/" if path.is_dir() else path.name for path in (finished / "runs" / "en-de").iterdir()

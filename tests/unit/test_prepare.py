@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tfcli.corpus import prepare as module
+from tfcli.corpus import run_tokenizer
 from tfcli.corpus.prepare import prepare
 from tfcli.corpus.sample import spread_lines
 from tfcli.corpus.shards import ParallelIds
@@ -270,7 +271,7 @@ def test_the_first_line_that_cannot_be_read_is_told_whoever_reads_it(
     monkeypatch.setattr("tfcli.text.pairs.BLOCK_LINES", 37)
     monkeypatch.setattr(module, "processes_for", lambda lines: processes)
     monkeypatch.setattr(
-        module, "spread_lines", lambda *_: ["the tokenizer's own look at all lines", "is left out"]
+        run_tokenizer, "spread_lines", lambda *_: ["the tokenizer's own look at all lines", "is left out"]
     )
     lines = train.tgt.read_bytes().split(b"\n")
     lines[300], lines[250] = b"\xff", b"a\xffb"

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfcli.commands.console import say, say_or_warn, share_the_cores, warn
+from tfcli.commands.start import Start
+from tfcli.corpus.initial import Initial
 from tfcli.errors import CheckpointError, RecipeError
 from tfcli.wording import counted
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 SAMPLED_LINES = 20_000
 FEW_PAIRS = 5000
+_ANYWHERE = Start()
 NO_LANGUAGES = ("txt", "tok", "raw", "src", "tgt", "trg", "ref")
 
 
@@ -26,17 +29,22 @@ NO_LANGUAGES = ("txt", "tok", "raw", "src", "tgt", "trg", "ref")
 class Opened:
     """A recipe with its text: `valid` is None where validation pairs are held out of the training text.
 
-    `run` is the run folder that was given in place of a recipe.
+    `run` is the run folder that was given in place of a recipe, `initial` the model that the run starts from.
     """
 
     recipe: "Recipe"
     train: "list[CorpusFiles]"
     valid: "CorpusFiles | None"
     run: Path | None = None
+    initial: Initial | None = None
 
     def run_dir(self, out: Path | None) -> Path:
         """Return the run folder: `out` if it is given, else the one that was given, else runs/NAME."""
-        return out or self.run or Path("runs") / self.recipe.name
+        return out or self.run or _default_folder(self.recipe)
+
+
+def _default_folder(recipe: "Recipe") -> Path:
+    return Path("runs") / recipe.name
 
 
 @dataclass(frozen=True)
@@ -49,8 +57,16 @@ class TextFiles:
     valid_tgt: Path | None
 
 
-def open_recipe(given: str, overrides: "Sequence[str]", data_root: Path | None) -> Opened:
+def open_recipe(
+    given: str,
+    overrides: "Sequence[str]",
+    data_root: Path | None,
+    out: Path | None = None,
+    start: Start = _ANYWHERE,
+) -> Opened:
     """Read the recipe of a file, a name or a run, and find all the text that it names; `data.root` is made absolute.
+
+    `out` is the run folder if it is given. What the recipe leaves open is as the model has it that the run starts from.
 
     Raises: RecipeError, DataError, CheckpointError for a folder that is no run.
     """
@@ -62,14 +78,19 @@ def open_recipe(given: str, overrides: "Sequence[str]", data_root: Path | None) 
     path = run / "recipe.yaml" if run is not None else find_recipe(given)
     if path.is_dir():
         raise _no_run(path)
-    recipe = load_recipe(path, overrides, by_key=run is not None)
+    base = start.init.sections if start.init is not None else None
+    recipe = load_recipe(path, overrides, by_key=run is not None, base=base)
+    initial = start.of(out or run or _default_folder(recipe))
+    if initial is not None and initial != start.init:  # a run that goes on
+        recipe = load_recipe(path, overrides, by_key=run is not None, base=initial.sections)
+    _refuse_another_network(recipe, start)
     roots = data_roots(recipe, path.parent, data_root)
     came_by_name = run is None and path != Path(given)
     if came_by_name and not any(
         wish.partition("=")[0].strip() in ("data", "data.root") for wish in overrides
     ):  # its own folder is the package's, where nothing is to be fetched to
         roots = [*roots[:-1], Path("corpora"), bundled_data()]
-    return replace(_located(recipe, roots), run=run)
+    return replace(_located(recipe, roots), run=run, initial=initial)
 
 
 def _is_run(folder: Path) -> bool:
@@ -92,32 +113,46 @@ def _no_run(folder: Path) -> CheckpointError:
 
 
 def open_text(
-    files: TextFiles, run_dir: Path, overrides: "Sequence[str]", device: str | None, *, begin: bool = False
+    files: TextFiles, run_dir: Path, overrides: "Sequence[str]", device: str | None, start: Start = _ANYWHERE
 ) -> Opened:
     """Return a recipe for text files alone: the run's own if it has begun, else one whose sizes are chosen.
 
-    With `begin`, sizes are chosen in any case.
+    A fresh start has them chosen in any case; those of a model that the run starts from are kept.
 
     Raises: RecipeError, DataError.
     """
-    from tfcli.recipe.choose import choose_settings
+    from tfcli.recipe.choose import choose_settings, fitted
     from tfcli.recipe.loader import build_recipe, load_recipe
 
     begun = run_dir / "recipe.yaml"
-    if begun.is_file() and not begin:
+    initial = start.of(run_dir)
+    if begun.is_file() and not start.fresh:
         recipe = load_recipe(begun, overrides, by_key=True)
         _refuse_other_text(recipe, files, run_dir)
+        _refuse_another_network(recipe, start)
         say(f"{run_dir}: goes on with the settings of {begun}")
-        return _located(recipe, [Path()])
+        return replace(_located(recipe, [Path()]), initial=initial)
     n_pairs, machine, given = _count(files), _machine(device), _given_keys(overrides)
     max_steps = given.get("training.max_steps")
     choice = choose_settings(
         n_pairs, _mean_bytes(files.tgt), machine, max_steps if _is_count(max_steps) else None
     )
+    if initial is not None:
+        choice = fitted(choice, initial.folder)
     values = {"name": _name(run_dir), "data": _data(files, n_pairs), **choice.sections}
-    opened = _located(build_recipe(values, overrides, "options"), [Path()])
+    base = initial.sections if initial is not None else None
+    recipe = build_recipe(values, overrides, "options", base)
+    _refuse_another_network(recipe, start)
+    opened = replace(_located(recipe, [Path()]), initial=initial)
     _say_choice(choice, n_pairs, machine, given)  # now that nothing is wrong with it
     return opened
+
+
+def _refuse_another_network(recipe: "Recipe", start: Start) -> None:
+    if start.init is not None:
+        from tfcli.training.initial import refuse_another_network
+
+        refuse_another_network(recipe, start.init)
 
 
 def _given_keys(overrides: "Sequence[str]") -> dict[str, Any]:

@@ -11,6 +11,7 @@ import typer
 from tfcli.commands.console import print_json, print_table, say, say_or_warn, warn
 from tfcli.commands.options import DataRootOption, JsonOption, OutOption, RecipeArgument, SetOption
 from tfcli.commands.recipes import open_recipe
+from tfcli.commands.start import tokenizer_of
 from tfcli.errors import DataError
 
 if TYPE_CHECKING:
@@ -83,11 +84,13 @@ def _prepare(
     given: str, overrides: "Sequence[str]", out: Path | None, data_root: Path | None, *, as_json: bool
 ) -> None:
     from tfcli.corpus.prepare import prepare
+    from tfcli.corpus.run_tokenizer import TokenizerPlan
 
-    opened = open_recipe(given, overrides, data_root)
+    opened = open_recipe(given, overrides, data_root, out)
     recipe = opened.recipe
     run_dir = opened.run_dir(out)
-    prepared = prepare(recipe, opened.train, opened.valid, run_dir, say_or_warn)
+    plan = TokenizerPlan(tokenizer_of(opened.initial, run_dir))
+    prepared = prepare(recipe, opened.train, opened.valid, run_dir, say_or_warn, plan)
     if prepared.reused:
         say(f"{run_dir}: nothing has changed since the last time, tokenizer and corpora are reused")
         for warning in prepared.warnings:  # said before, when they were made

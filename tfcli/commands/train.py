@@ -30,7 +30,8 @@ from tfcli.commands.options import (
     SetOption,
     refuse_unknown_precision,
 )
-from tfcli.commands.recipes import TextFiles, open_recipe, open_text
+from tfcli.commands.recipes import Opened, TextFiles, open_recipe, open_text
+from tfcli.commands.start import open_start, refuse_own_model, tokenizer_of
 from tfcli.commands.train_display import ConsoleReporter, duration
 from tfcli.errors import RecipeError
 from tfcli.wording import counted
@@ -47,7 +48,7 @@ TEXT_PANEL = "Without a recipe"
 # What a run folder holds besides its recipe, the tokenizer and the encoded corpora, which --fresh may keep.
 RUN_ENTRIES = (
     "checkpoints", "best", "tensorboard", "metrics.jsonl", "decisions.jsonl", "finished.json", "scores.json", "eval", "log.txt",
-    "environment.json", ".best.old",
+    "environment.json", "initial.json", ".best.old",
 )  # fmt: skip
 
 
@@ -78,6 +79,10 @@ def train(
     overrides: SetOption = None,
     out: OutOption = None,
     data_root: DataRootOption = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Start from the weights of this run or model, with its tokenizer."),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Start over: drop the run's checkpoints instead of resuming.")
     ] = False,
@@ -99,31 +104,33 @@ def train(
         refuse_unknown_precision(precision)
     if fresh and out is not None:
         _refuse_strange_folder(out)
+    start = open_start(init, fresh=fresh)
     if files is not None and out is not None:
-        opened = open_text(files, out, wishes, device, begin=fresh)
+        opened = open_text(files, out, wishes, device, start)
     else:
-        opened = open_recipe(recipe or "", wishes, data_root)
+        opened = open_recipe(recipe or "", wishes, data_root, out, start)
     settings = opened.recipe
     run_dir = opened.run_dir(out)
+    refuse_own_model(start.init, run_dir)
     if fresh:
         _refuse_strange_folder(run_dir)
     share_the_cores()
     keep_compiled_code_at_home()
     from tfcli.corpus.prepare import prepare
+    from tfcli.corpus.run_tokenizer import TokenizerPlan
     from tfcli.model.precision import pick_device
     from tfcli.training.learner import refuse_impossible
 
     pick_device(device or "auto")  # before anything is written or dropped
     refuse_impossible(settings)
-    prepared = prepare(
-        settings, opened.train, opened.valid, run_dir, say_or_warn, replace=fresh and not dry_run
-    )
+    plan = TokenizerPlan(tokenizer_of(opened.initial, run_dir), replace=fresh and not dry_run)
+    prepared = prepare(settings, opened.train, opened.valid, run_dir, say_or_warn, plan)
     if fresh and not dry_run:
         _start_over(run_dir, settings)
     log = None if dry_run else run_dir / "log.txt"
     with ConsoleReporter(settings.training.max_steps, log) as reporter:
         interruption = Interruption()
-        run = _make_run(settings, run_dir, prepared, device or "auto", reporter, interruption)
+        run = _make_run(opened, run_dir, prepared, device or "auto", reporter, interruption)
         if dry_run:
             _show_rehearsal(run, as_json=as_json)
             return
@@ -211,7 +218,7 @@ def _start_over(run_dir: Path, recipe: "Recipe") -> None:
 
 
 def _make_run(
-    recipe: "Recipe",
+    opened: "Opened",
     run_dir: Path,
     prepared: "Prepared",
     device_name: str,
@@ -227,7 +234,7 @@ def _make_run(
     from tfcli.training.resume import begun_settings
     from tfcli.training.run import Run
 
-    device = pick_device(device_name)
+    recipe, device = opened.recipe, pick_device(device_name)
     precision = pick_precision(recipe.training.precision, device)
     tokenizer = prepared.tokenizer
     config = ModelConfig.from_recipe(recipe.model, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)
@@ -246,12 +253,13 @@ def _make_run(
         precision=precision,
         compiled=compiled,
         varlen=varlen,
-        environment=environment(sys.argv, cpu_name(), device, precision, prepared.digests),
+        environment=environment(sys.argv, cpu_name(), device, precision, prepared.digests, opened.initial),
         validate=_validator(
             recipe, prepared, [src for src, _ in pairs], [tgt for _, tgt in pairs], precision
         ),
         reporter=reporter,
         stop_asked=lambda: interruption.signal is not None,
+        initial=opened.initial,
     )
 
 

@@ -1,7 +1,7 @@
 """From corpus files to a tokenizer and encoded corpora in a run folder, reused while nothing has changed.
 
 1. The lines are counted and the files' contents hashed; where the recipe asks for it, validation pairs are held out.
-2. The tokenizer is trained on the training corpora, if they or its settings have changed.
+2. The tokenizer is trained on the training corpora, if they or its settings have changed, or taken over.
 3. Training pairs are cleaned and encoded, validation pairs encoded as they are, if anything has changed.
 
 Everything is written beside and renamed; its fingerprint comes last, so nothing half-written is ever reused. Two
@@ -22,7 +22,7 @@ from tfcli.corpus.duplicates import PairMemory
 from tfcli.corpus.encode import EncodedBlock, Encoder
 from tfcli.corpus.fingerprint import FileDigests, read_record, write_record
 from tfcli.corpus.held_out import HeldOut, hold_out
-from tfcli.corpus.sample import spread_lines
+from tfcli.corpus.run_tokenizer import TokenizerPlan, tokenizer_for
 from tfcli.corpus.shards import FORMAT_VERSION, ParallelIds, ShardWriter
 from tfcli.corpus.stats import CorpusStats, CorpusTally
 from tfcli.corpus.suspicions import Evenness, identical_sides, misalignment, swapped_sides
@@ -30,8 +30,7 @@ from tfcli.corpus.turns import turn
 from tfcli.corpus.workers import in_order, processes_for
 from tfcli.errors import CheckpointError, DataError
 from tfcli.text.cleaning import DUPLICATE, KEYS, CleaningRules
-from tfcli.text.pairs import read_pairs, text_blocks
-from tfcli.text.tokenizer import Tokenizer, train_tokenizer
+from tfcli.text.pairs import text_blocks
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
@@ -40,8 +39,10 @@ if TYPE_CHECKING:
 
     from tfcli.recipe.schema import Recipe
     from tfcli.text.files import CorpusFiles
+    from tfcli.text.tokenizer import Tokenizer
 
 _PROGRESS_SECONDS = 5.0
+_TRAIN_ONE = TokenizerPlan()
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,11 @@ def prepare(
     valid: CorpusFiles | None,
     run_dir: Path,
     report: Callable[[str], None],
-    *,
-    replace: bool = False,
+    plan: TokenizerPlan = _TRAIN_ONE,
 ) -> Prepared:
-    """Train the tokenizer and encode the corpora into the run folder, or take what is there already.
+    """Make the tokenizer and encode the corpora into the run folder, or take what is there already.
 
-    `valid` None: the pairs that `data.valid` holds out of the training text. With `replace`, the run's checkpoints are about to go: its tokenizer may become another one.
+    `valid` None: the pairs that `data.valid` holds out of the training text.
 
     Raises: DataError when the text cannot be used, RecipeError when the tokenizer's settings do not suit it,
     CheckpointError when the run has checkpoints and its tokenizer would become another one.
@@ -108,8 +108,8 @@ def prepare(
             digests.read([valid])
         valid_digests = digests.of(valid)
         digests.remember()
-        tokenizer, same_tokenizer = _tokenizer(
-            recipe, (train, lines, valid), train_digests, run_dir, report, replace=replace
+        tokenizer, same_tokenizer = tokenizer_for(
+            recipe, (train, lines, valid), train_digests, run_dir, report, plan
         )
         train_job = _train_job(recipe, folder, (train, lines), train_digests, tokenizer, held_out)
         valid_job = _valid_job(
@@ -184,67 +184,6 @@ def _writing(run_dir: Path) -> Iterator[None]:
             f"cannot write {error.filename or run_dir}: {error.strerror or error}",
             "check that the run folder may be written and that its disk has room",
         ) from error
-
-
-def _tokenizer(
-    recipe: Recipe,
-    corpora: tuple[Sequence[CorpusFiles], int, CorpusFiles],
-    digests: list[dict[str, str]],
-    run_dir: Path,
-    report: Callable[[str], None],
-    *,
-    replace: bool,
-) -> tuple[Tokenizer, bool]:
-    """Return the run's tokenizer, and whether it is the one that was there."""
-    import sentencepiece
-
-    record_path = run_dir / "corpus" / "tokenizer.json"
-    made_from = {
-        "format": FORMAT_VERSION,
-        "sentencepiece": sentencepiece.__version__,
-        "files": digests,
-        "settings": recipe.tokenizer.model_dump(mode="json"),
-    }
-    record = read_record(record_path) or {}
-    present = _tokenizer_present(run_dir)
-    if present and record.get("made_from") == made_from and record.get("digest") == present.digest:
-        return present, True
-    train, lines, valid = corpora
-    for _ in read_pairs(valid):  # all of it can be read, which is to be known before minutes are spent
-        pass
-    report(f"training the tokenizer ({recipe.tokenizer.kind}, {recipe.tokenizer.vocab_size:,} pieces)")
-    notes: list[str] = []
-    limit = recipe.tokenizer.training_sentences
-    tokenizer = train_tokenizer(
-        recipe.tokenizer,
-        spread_lines(train, 0, lines, limit),
-        spread_lines(train, 1, lines, limit),
-        notes.append,
-    )
-    belongs_to_run = None if replace else record.get("digest") or (present.digest if present else None)
-    _refuse_to_part_from_checkpoints(run_dir, belongs_to_run, tokenizer)
-    for note in notes:
-        report(note)
-    tokenizer.save(run_dir)
-    write_record(record_path, {"made_from": made_from, "digest": tokenizer.digest})
-    return tokenizer, False
-
-
-def _tokenizer_present(run_dir: Path) -> Tokenizer | None:
-    try:
-        return Tokenizer.load(run_dir)
-    except CheckpointError:
-        return None
-
-
-def _refuse_to_part_from_checkpoints(run_dir: Path, digest: str | None, tokenizer: Tokenizer) -> None:
-    """Raise an error if the run's checkpoints were trained with another tokenizer: their ids mean other pieces."""
-    if digest not in (None, tokenizer.digest) and any(run_dir.glob("checkpoints/step-*")):
-        raise CheckpointError(
-            f"{run_dir} has checkpoints that belong to its tokenizer, and the training files, the tokenizer "
-            "section or SentencePiece's version have changed since",
-            "start over with --fresh, or in another folder with --out; or restore the files and the recipe",
-        )
 
 
 def _encoded(

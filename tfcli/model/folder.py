@@ -223,7 +223,7 @@ def load_model_folder(path: Path, device: torch.device | None = None) -> ModelFo
     """
     folder = find_model_folder(path)
     config_file = folder / "config.json"
-    info = _read_config(config_file)
+    info = read_config(config_file)
     tokenizer = Tokenizer.load(folder)
     model, decoding = _build(info, config_file)
     vocabularies = (tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)
@@ -241,7 +241,7 @@ def load_model_folder(path: Path, device: torch.device | None = None) -> ModelFo
     return ModelFolder(model, tokenizer, decoding, int(info["max_source_pieces"]), info)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, Any]:
     """Read config.json as far as any version's can be read, and refuse another version's."""
     try:
         info = json.loads(path.read_text(encoding="utf-8"))

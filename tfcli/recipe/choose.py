@@ -145,6 +145,15 @@ def choose_settings(
     )
 
 
+def fitted(choice: Choice, model: str) -> Choice:
+    """Return a choice without the sizes of tokenizer and network, which are those of the `model` that it starts from."""
+    sections = {**choice.sections, "model": {"dropout": choice.sections["model"]["dropout"]}}
+    del sections["tokenizer"]
+    own = {"tokenizer.vocab_size", "model.preset"}
+    reasons = {key: line for key, line in choice.reasons.items() if key not in own}
+    return Choice(sections, {"tokenizer, model": f"as in {model}", **reasons})
+
+
 def held_out_pairs(n_pairs: int) -> int:
     """Return how many pairs to hold out: 1 %, at least 500 and at most 3,000, and never over a tenth."""
     return max(1, min(3000, max(500, n_pairs // 100), n_pairs // 10))

@@ -21,16 +21,23 @@ from tfcli.recipe.schema import Recipe
 from tfcli.recipe.yaml12 import Document, Loc, YamlSyntaxError, core_type, read_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SCHEMA_HINT = "`tfcli info --schema` lists every key with its meaning and its limits"
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = (), *, by_key: bool = False) -> Recipe:
+def load_recipe(
+    path: Path,
+    overrides: Sequence[str] = (),
+    *,
+    by_key: bool = False,
+    base: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Recipe:
     """Read the recipe at `path`, put `key=value` overrides on top, and check all of it.
 
-    With `by_key`, an override that gives a whole section changes only the keys that it holds.
+    With `by_key`, an override that gives a whole section changes only the keys that it holds. `base` gives keys of
+    sections, in place of their defaults, where neither file nor overrides do.
 
     Raises: RecipeError, with every problem on a line of its own.
     """
@@ -44,18 +51,25 @@ def load_recipe(path: Path, overrides: Sequence[str] = (), *, by_key: bool = Fal
     if not isinstance(document.value, dict):
         what = "is empty" if document.value is None else "expected 'key: value' lines at the top"
         raise RecipeError(f"{path}:{document.lines[()]}: {what}", SCHEMA_HINT)
-    return _checked(document, str(path), overrides, by_key=by_key)
+    return _checked(document, str(path), overrides, by_key=by_key, base=base)
 
 
-def build_recipe(values: dict[str, Any], overrides: Sequence[str] = (), source: str = "recipe") -> Recipe:
+def build_recipe(
+    values: dict[str, Any],
+    overrides: Sequence[str] = (),
+    source: str = "recipe",
+    base: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Recipe:
     """Check values that do not come from a file, with `key=value` overrides on top.
 
     `source` leads the complaints, as in "options". An override that gives a whole section changes only the keys
-    that it holds: who gives it does not see the values that it would drop.
+    that it holds: who gives it does not see the values that it would drop. `base` is as for `load_recipe`.
 
     Raises: RecipeError, with every problem on a line of its own.
     """
-    return _checked(Document(value=copy.deepcopy(values), lines={}), source, overrides, by_key=True)
+    return _checked(
+        Document(value=copy.deepcopy(values), lines={}), source, overrides, by_key=True, base=base
+    )
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -111,7 +125,14 @@ def _similar_file(path: Path) -> str:
     return f"did you mean {path.parent / near}?" if near else "give the path of a YAML file"
 
 
-def _checked(document: Document, source: str, overrides: Sequence[str], *, by_key: bool) -> Recipe:
+def _checked(
+    document: Document,
+    source: str,
+    overrides: Sequence[str],
+    *,
+    by_key: bool,
+    base: Mapping[str, Mapping[str, Any]] | None,
+) -> Recipe:
     origins: dict[Loc, tuple[int, str]] = {(): (0, source)}
     origins |= {loc: (line, f"{source}:{line}") for loc, line in document.lines.items()}
     problems = [
@@ -119,6 +140,8 @@ def _checked(document: Document, source: str, overrides: Sequence[str], *, by_ke
         for problem in document.problems
     ]
     problems += _put_over(document, overrides, origins, by_key=by_key)
+    for name, keys in (base or {}).items():
+        _put_under(document.value, name, keys)
     recipe, complaints = _validate(document.value)
     broken = {problem.loc for problem in document.problems}
     for loc, sentence in complaints.items():
@@ -151,6 +174,16 @@ def _put_over(
                 # sections that the override itself made belong to it too
                 origins.setdefault(placed[:depth], (order, label))
     return problems
+
+
+def _put_under(values: Any, name: str, keys: Mapping[str, Any]) -> None:
+    """Add the keys that a section does not have; a preset that it names stands for all of its own."""
+    section = {} if values.get(name) is None else values[name]
+    if not isinstance(section, dict):
+        return  # which is going to be complained of
+    preset = section.get("preset") if name == "model" else None
+    presets_own = PRESETS.get(preset, {}) if isinstance(preset, str) else {}
+    values[name] = {key: value for key, value in keys.items() if key not in presets_own} | section
 
 
 def _validate(values: Any) -> tuple[Recipe | None, dict[Loc, str]]:

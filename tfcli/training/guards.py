@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from tfcli.errors import CheckpointError, TrainingError
 from tfcli.training.checkpoint import checkpoint_folders, delete_checkpoint, read_checkpoint, restore, step_of
+from tfcli.training.initial import begin
 from tfcli.training.learner import make_learner
 from tfcli.training.schedule import learning_rate
 from tfcli.training.state import TrainingState
@@ -100,6 +101,8 @@ def go_back(run: Run, learner: Learner, state: TrainingState) -> tuple[Learner, 
     if checkpoint is not None:
         restore(checkpoint, learner.model, learner.optimizer, learner.ema)
         again = checkpoint.state
+    else:
+        begin(run, learner)
     for folder in checkpoint_folders(run.run_dir / "checkpoints"):
         if step_of(folder) > again.step:
             delete_checkpoint(folder)

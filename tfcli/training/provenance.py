@@ -15,6 +15,7 @@ import torch
 from tfcli import __version__
 
 if TYPE_CHECKING:
+    from tfcli.corpus.initial import Initial
     from tfcli.model.precision import Precision
     from tfcli.recipe.schema import Recipe
 
@@ -22,9 +23,14 @@ _PACKAGES = ("torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pyd
 
 
 def environment(
-    command: list[str], cpu: str, device: torch.device, precision: Precision, digests: dict[str, str]
+    command: list[str],
+    cpu: str,
+    device: torch.device,
+    precision: Precision,
+    digests: dict[str, str],
+    initial: Initial | None,
 ) -> dict[str, Any]:
-    """Return what it takes to judge or repeat a run: command, versions, commit, hardware, data checksums."""
+    """Return what it takes to judge or repeat a run: command, versions, commit, hardware, checksums, first weights."""
     return {
         "command": command,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -39,6 +45,7 @@ def environment(
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "precision": precision,
         "data": digests,
+        "initial": {"folder": initial.folder, "sha256": initial.sha256} if initial is not None else None,
     }
 
 
@@ -61,9 +68,9 @@ def source_commit() -> str | None:
 
 
 def model_info(
-    recipe: Recipe, commit: str | None, step: int, bleu: float | None, averaged: int
+    recipe: Recipe, environment: dict[str, Any], step: int, bleu: float | None, averaged: int
 ) -> dict[str, Any]:
-    """Return what stands in a model folder's config.json beside the network's sizes."""
+    """Return what stands in a model folder's config.json beside the network's sizes; `environment` is the run's."""
     return {
         "name": recipe.name,
         "task": recipe.task,
@@ -79,7 +86,8 @@ def model_info(
             "validation_bleu": bleu,
         },
         "tfcli_version": __version__,
-        "commit": commit,
+        "commit": environment.get("commit"),
+        "initial": environment.get("initial"),
     }
 
 
@@ -91,6 +99,9 @@ def model_card(recipe: Recipe, info: dict[str, Any], run_dir: Path) -> str:
     weights = f"average of the last {averaged} checkpoints" if averaged else "one checkpoint"
     if trained["ema_decay"] is not None:
         weights = f"exponential moving average (decay {trained['ema_decay']})"
+    initial = info["initial"]
+    if initial is not None:
+        weights += f"; training started from those of `{initial['folder']}` (SHA-256 {initial['sha256']})"
     lowercase = ", lowercase" if recipe.scoring.lowercase else ""
     return f"""# {recipe.name}
 

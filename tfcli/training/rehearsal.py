@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from tfcli.corpus.batches import TrainingBatches
+from tfcli.training.initial import begin
 from tfcli.training.learner import make_learner
 from tfcli.training.memory import Memory, try_worst_batch
 from tfcli.training.schedule import learning_rate
@@ -40,6 +41,7 @@ def rehearse(run: Run) -> Rehearsal:
     """Take steps on the worst batch and on ordinary ones with a throw-away network; write nothing."""
     settings = run.recipe.training
     learner = make_learner(run)
+    begin(run, learner)
     memory = Memory(None, run.reporter.warn)
     add = memory.adder(TrainingState())
     worst = try_worst_batch(

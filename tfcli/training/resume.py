@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tfcli.corpus.initial import FILE as INITIAL_FILE
+from tfcli.corpus.initial import write_initial
 from tfcli.errors import CheckpointError, RecipeError
 from tfcli.recipe.loader import dump_recipe
 from tfcli.text.whole_file import write_whole
@@ -19,10 +22,12 @@ from tfcli.training.checkpoint import (
     restore,
     tidy,
 )
-from tfcli.training.settings import refuse_changed_settings, settings_of
+from tfcli.training.initial import begin
+from tfcli.training.settings import INIT, refuse_changed_settings, settings_of
 from tfcli.training.state import TrainingState
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tfcli.training.learner import Learner
@@ -40,6 +45,7 @@ def resume(run: Run, learner: Learner) -> TrainingState:
     tidy(run.run_dir / "checkpoints")
     checkpoint = newest_checkpoint(run.run_dir / "checkpoints", run.reporter.warn)
     if checkpoint is None:
+        begin(run, learner)
         return TrainingState()
     state = checkpoint.state
     before = DECIDED_LATELY | checkpoint.settings
@@ -85,6 +91,9 @@ def begun_settings(run_dir: Path) -> dict[str, Any]:
 def describe(run: Run) -> None:
     """Write down what is run and where; a resumed run tells of its last start."""
     run.run_dir.mkdir(parents=True, exist_ok=True)
+    if run.initial is not None:
+        with _writing(run.run_dir / INITIAL_FILE):
+            write_initial(run.run_dir, run.initial)
     _write_whole(run.run_dir / "recipe.yaml", dump_recipe(run.recipe))
     environment = json.dumps(run.environment, indent=2, ensure_ascii=False)
     _write_whole(run.run_dir / "environment.json", environment + "\n")
@@ -107,7 +116,9 @@ def is_finished(run: Run, state: TrainingState) -> bool:
 def run_settings(run: Run) -> dict[str, Any]:
     """Return what decides the course of the run: the recipe's keys, and the text itself by its checksums."""
     content = sorted(run.prepared.digests.values())
+    initial = {} if run.initial is None else {INIT: run.initial.sha256}
     return settings_of(run.recipe) | {
+        **initial,
         "data.content": content,
         "training.precision": run.precision,
         "training.compile": run.compiled,
@@ -131,8 +142,14 @@ def write_end(run: Run, state: TrainingState) -> None:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    try:
+    with _writing(path):
         write_whole(path, text)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise CheckpointError(
             f"{path}: cannot be written: {error.strerror or error}",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     import torch
 
+    from tfcli.corpus.initial import Initial
     from tfcli.corpus.prepare import Prepared
     from tfcli.model.config import ModelConfig
     from tfcli.model.precision import Precision
@@ -55,6 +56,7 @@ class Run:
     reporter: Reporter
     stop_asked: Callable[[], bool]
     varlen: bool = False  # attention by torch's kernel for packed sentences
+    initial: Initial | None = None  # where the weights come from, if they are not random
 
 
 @dataclass(frozen=True)

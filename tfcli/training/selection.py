@@ -64,8 +64,7 @@ def _translate_and_score(run: Run, model: Transformer) -> float:
 
 
 def _keep_best(run: Run, model: Transformer, state: TrainingState, averaged: int) -> None:
-    commit = run.environment.get("commit")
-    info = model_info(run.recipe, commit, state.best_step, state.best_bleu, averaged)
+    info = model_info(run.recipe, run.environment, state.best_step, state.best_bleu, averaged)
     card = model_card(run.recipe, info, run.run_dir)
     save_model_folder(run.run_dir / "best", model, run.prepared.tokenizer, info, card)
 

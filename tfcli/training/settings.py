@@ -29,6 +29,8 @@ _HARMLESS_KEYS = frozenset(
     }
 )
 
+INIT = "--init"  # the checksum of the weights that a run started from, if it did not from random ones
+
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe's keys, `section.key`, with their values as JSON has them."""
@@ -68,6 +70,9 @@ def _changes(key: str, before: Any, now: Any) -> list[str]:
     """Return what differs, one line for each value, as deep below `key` as it goes."""
     if before == now:
         return []
+    if key == INIT:
+        names = [f"weights {value[:12]}" if value else "none" for value in (before, now)]
+        return [f"{INIT}: {names[0]} -> {names[1]}"]
     if key == "data.content":  # checksums, which say nothing to people
         return ["data.content: the text of the training or validation files is not what it was"]
     if isinstance(before, dict) and isinstance(now, dict):

@@ -1,0 +1,123 @@
+"""Starting from the weights of another model: which those are, whether they fit, and putting them into the network.
+
+Optimizer, schedule and averages start anew; what the recipe leaves open of the tokenizer and of the network's sizes is
+as the model has it, and what it says otherwise is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfcli.corpus.initial import Initial
+from tfcli.errors import CheckpointError, RecipeError
+from tfcli.model.config import ModelConfig
+from tfcli.model.folder import find_model_folder, load_weights, model_tensors, read_config, read_tensors
+from tfcli.text.model_file import settings_of_model
+from tfcli.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from tfcli.recipe.schema import Recipe
+    from tfcli.training.learner import Learner
+    from tfcli.training.run import Run
+
+# What gives the weights their shapes or their meaning; with learned positions `max_positions` does as well. Dropout
+# and all that is not of the network may differ.
+SIZES = (
+    "n_encoder_layers", "n_decoder_layers", "d_model", "d_ff", "n_heads", "norm", "positions", "activation",
+    "tie_embeddings",
+)  # fmt: skip
+TOKENIZER_KEYS = ("kind", "shared", "byte_fallback", "character_coverage", "normalization", "symbols")
+
+
+def open_initial(path: Path) -> Initial:
+    """Find the model folder that `path` is or holds, and return what a run that starts from it takes over.
+
+    Raises: CheckpointError when it is no model folder, or a damaged one.
+    """
+    folder = find_model_folder(path).absolute()
+    info, tokenizer = read_config(folder / "config.json"), Tokenizer.load(folder)
+    try:
+        config = ModelConfig.from_dict(info["model"], str(folder / "config.json")).to_dict()
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder / 'config.json'}: damaged: {error}", "copy the whole folder again from where it came"
+        ) from error
+    both = [settings_of_model(model) for model in (tokenizer.src_model, tokenizer.tgt_model)]
+    return Initial(
+        folder=str(folder),
+        sha256=_sha256(folder / "model.safetensors"),
+        sections={
+            "tokenizer": {
+                **both[0],
+                "vocab_size": max(settings["vocab_size"] for settings in both),
+                "shared": tokenizer.shared,
+            },
+            "model": {key: config[key] for key in (*SIZES, "max_positions")},
+        },
+    )
+
+
+def refuse_another_network(recipe: Recipe, initial: Initial) -> None:
+    """Raise an error if a recipe asks for another tokenizer or network than the model that it is to start from has.
+
+    Raises: RecipeError with every difference on a line of its own.
+    """
+    has = initial.sections
+    learned = recipe.model.positions == "learned"
+    places = [("tokenizer", key) for key in TOKENIZER_KEYS]
+    places += [("model", key) for key in (*SIZES, *(["max_positions"] if learned else []))]
+    wanted: dict[str, Any] = {"tokenizer": recipe.tokenizer.model_dump(), "model": recipe.model.model_dump()}
+    different = [
+        (section, key) for section, key in places if not _same(wanted[section][key], has[section][key])
+    ]
+    # a larger one than the text has pieces for is lowered when a tokenizer is trained
+    if recipe.tokenizer.vocab_size < has["tokenizer"]["vocab_size"]:
+        different.append(("tokenizer", "vocab_size"))
+    if different:
+        lines = [
+            f"{section}.{key}: {wanted[section][key]!r} in the recipe, {has[section][key]!r} in the model"
+            for section, key in sorted(different)
+        ]
+        raise RecipeError(
+            "\n".join(
+                [f"--init {initial.folder}: the recipe describes another network or tokenizer", *lines]
+            ),
+            "leave these keys out of the recipe (model.preset gives several of them): they are taken from the model",
+        )
+
+
+def begin(run: Run, learner: Learner) -> None:
+    """Put the weights that the run starts from into the learner, whose averages begin with them.
+
+    Raises: CheckpointError when they are gone, or not those that they were.
+    """
+    if run.initial is None:
+        return
+    weights = Path(run.initial.folder) / "model.safetensors"
+    if _sha256(weights) != run.initial.sha256:
+        raise CheckpointError(
+            f"{weights}: not the weights that {run.run_dir} is to start from (their checksum differs)",
+            "put them back, or name others with --init and --fresh",
+        )
+    load_weights(learner.model, read_tensors(weights), str(weights))
+    if learner.ema is not None:
+        learner.ema.restore(model_tensors(learner.model), 0, str(weights))
+    run.reporter.note(f"starting from the weights of {run.initial.folder}")
+
+
+def _same(wanted: Any, has: Any) -> bool:
+    if isinstance(wanted, float) and isinstance(has, float):
+        return math.isclose(wanted, has, rel_tol=1e-6)  # a model file has four bytes for it
+    return bool(wanted == has)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        read_tensors(path)  # which says what is wrong with it
+        raise
