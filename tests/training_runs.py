@@ -1,6 +1,8 @@
 """Tiny training runs in memory, for tests that need one: a corpus to copy, a network of a few thousand weights."""
 
+import gzip
 import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +14,12 @@ from tfcli.recipe.loader import build_recipe
 from tfcli.training.run import Run
 
 VOCAB_SIZE = 23
+
+
+def demo_lines(language, count):
+    """Return the first lines of the embedded corpus."""
+    path = Path(__file__).resolve().parents[1] / "data" / "demo" / f"train.{language}.gz"
+    return gzip.decompress(path.read_bytes()).decode().split("\n")[:count]
 
 
 class FakeTokenizer:

@@ -9,7 +9,9 @@ Pools bound the memory, blocks keep reading nearly sequential, and to resume onl
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,6 +59,10 @@ class Position:
     batch: int = 0
 
 
+# Makes a batch of pairs, by their places in the corpus, for a position in the order of training.
+Gather = Callable[["NDArray[np.int64]", Position], Batch]
+
+
 def collate(ds: ParallelIds, indices: NDArray[np.int64], position: Position | None = None) -> Batch:
     """Gather pairs into a batch.
 
@@ -74,14 +80,23 @@ def collate(ds: ParallelIds, indices: NDArray[np.int64], position: Position | No
 
 
 class TrainingBatches:
-    """Endless batches over a corpus, each pair once an epoch; started at any position, it goes on from there."""
+    """Endless batches over a corpus, each pair once an epoch; started at any position, it goes on from there.
+
+    `gather` makes a batch of the pairs that were chosen by their lengths in `ds`, where `collate` is not to.
+    """
 
     def __init__(
-        self, ds: ParallelIds, batch_tokens: int, seed: int, position: Position | None = None
+        self,
+        ds: ParallelIds,
+        batch_tokens: int,
+        seed: int,
+        position: Position | None = None,
+        gather: Gather | None = None,
     ) -> None:
         if len(ds) == 0:
             raise ValueError("no pairs to make batches of")
         self._ds = ds
+        self._gather = gather or partial(collate, ds)
         self._batch_tokens = batch_tokens
         self._seed = seed
         self._n_pools = -(-_n_blocks(ds) // _BLOCKS_PER_POOL)
@@ -107,7 +122,7 @@ class TrainingBatches:
                 self._pool = 0
                 self._position = Position(self._position.epoch + 1, 0)
             self._plan_pool()
-        return collate(self._ds, indices, position)
+        return self._gather(indices, position)
 
     def _plan_pool(self) -> None:
         pairs = _pool_pairs(self._ds, self._seed, self._position.epoch, self._pool)

@@ -137,6 +137,11 @@ class IdColumn:
     offsets: NDArray[np.int64]
     lengths: NDArray[np.int32]
 
+    @classmethod
+    def of(cls, block: IdBlock) -> Self:
+        """Hold a block of sentences in memory."""
+        return cls(block.ids, np.concatenate(([0], np.cumsum(block.lengths, dtype=np.int64))), block.lengths)
+
     def __getitem__(self, index: int) -> NDArray[Any]:
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
 

@@ -238,6 +238,12 @@ class TrainingSection(Section):
     r_drop: PositiveFloat | None = None
     """R-Drop: each batch goes through the network twice, and the divergence of the two outputs, which dropout makes
     different, costs so much; the paper takes 5 for translation. A step takes twice the time and memory. null: off."""
+    subword_regularization: PositiveFloat | None = None
+    """Cut the training text into other pieces each epoch, at random. unigram: alpha, the power of a segmentation's
+    probability, 0.1 to 0.5 as a rule, the smaller the more varied; bpe: the share of merges that are passed over
+    (BPE-dropout), such as 0.1, below 1. null: off."""
+    subword_sides: Literal["both", "src", "tgt"] = "both"
+    """Sides that `subword_regularization` is for."""
     clip_norm: PositiveFloat | None = 1.0
     """Largest norm of the whole gradient; null: not clipped."""
     ema_decay: Annotated[float, Field(gt=0, lt=1)] | None = None
@@ -356,7 +362,18 @@ class Recipe(Section):
                 "training.r_drop",
                 "compares two passes that dropout makes different, but model.dropout and model.attention_dropout are 0",
             )
+        if self.training.subword_regularization is not None:
+            self._refuse_what_cannot_be_sampled(self.training.subword_regularization)
         for name in self.expected:
             if name not in self.data.tests:
                 raise contradiction(f"expected.{name}", "no test set of this name in data.tests")
         return self
+
+    def _refuse_what_cannot_be_sampled(self, strength: float) -> None:
+        key = "training.subword_regularization"
+        if self.tokenizer.kind == "char":
+            raise contradiction(key, "needs other segmentations to choose from; tokenizer.kind: char has one")
+        if self.tokenizer.kind == "bpe" and strength >= 1:
+            raise contradiction(
+                key, f"is a probability with tokenizer.kind: bpe, and must be below 1, got {strength:g}"
+            )

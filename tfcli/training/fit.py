@@ -16,10 +16,11 @@ import time
 from typing import TYPE_CHECKING
 
 from tfcli.corpus.batches import TrainingBatches
+from tfcli.corpus.resample import gather_anew
 from tfcli.training.checkpoint import drop_old_checkpoints, save_checkpoint
 from tfcli.training.guards import account_skipped, account_updated, go_back, has_diverged
 from tfcli.training.learner import Learner, make_learner
-from tfcli.training.memory import Memory, try_worst_batch
+from tfcli.training.memory import Memory, ceiling, try_worst_batch
 from tfcli.training.out_of_memory import out_of_memory_is_told
 from tfcli.training.record import Record
 from tfcli.training.resume import describe, is_finished, is_over, resume, run_settings, write_end
@@ -49,7 +50,7 @@ def fit(run: Run) -> Outcome:
             "already finished", state.step, state.best_step, state.best_bleu, state.elapsed_seconds
         )
     describe(run)
-    memory = Memory(run.run_dir / "decisions.jsonl", run.reporter.warn)
+    memory = Memory(run.run_dir / "decisions.jsonl", run.reporter.warn, ceiling(run))
     _try_worst_batch(run, learner, state, memory)
     record, batches = Record(run.run_dir, state.step), _batches(run, state)
     stopped = False
@@ -87,7 +88,9 @@ def fit(run: Run) -> Outcome:
 
 def _batches(run: Run, state: TrainingState) -> TrainingBatches:
     training = run.recipe.training
-    return TrainingBatches(run.prepared.train, training.batch_tokens, run.recipe.seed, state.position)
+    ds = run.prepared.train
+    gather = gather_anew(run.recipe, run.prepared.tokenizer, ds)
+    return TrainingBatches(ds, training.batch_tokens, run.recipe.seed, state.position, gather)
 
 
 def _try_worst_batch(run: Run, learner: Learner, state: TrainingState, memory: Memory) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from tfcli.corpus.shards import ParallelIds
     from tfcli.training.learner import Learner
+    from tfcli.training.run import Run
     from tfcli.training.state import TrainingState
     from tfcli.training.step import AddGradients, BatchLoss
 
@@ -52,13 +53,16 @@ class Decision:
 class Memory:
     """Computes the gradients of a group of batches in as many parts as memory asks for, and remembers in how many."""
 
-    def __init__(self, journal: Path | None, warn: Callable[[str], None]) -> None:
+    def __init__(self, journal: Path | None, warn: Callable[[str], None], ceiling: int | None = None) -> None:
         """Read the decisions of a run from its journal; without one nothing is read or written.
+
+        No more than `ceiling` padded positions are computed at once, whatever was decided.
 
         Raises: CheckpointError when the journal is damaged.
         """
         self._journal = journal
         self._warn = warn
+        self._ceiling = [] if ceiling is None else [ceiling]
         self._decisions = _read(journal) if journal is not None else []
 
     def limit(self, state: TrainingState) -> int | None:
@@ -68,7 +72,7 @@ class Memory:
         """
         now = (state.returns, state.step + 1)
         limits = [known.positions for known in self._decisions if (known.returns, known.step) <= now]
-        return min(limits, default=None)
+        return min([*limits, *self._ceiling], default=None)
 
     def adder(self, state: TrainingState) -> AddGradients:
         """Return what adds up the gradients of the next update as `add_gradients` does, in parts where it must."""
@@ -106,6 +110,17 @@ class Memory:
             f"step {decision.step}: not enough memory for a whole batch; from here on, batches of more "
             f"than {decision.positions:,} padded positions are computed in parts, with the same gradient{kept}"
         )
+
+
+def ceiling(run: Run) -> int | None:
+    """Return how many padded positions may be computed at once; None: what a batch has.
+
+    A batch that is cut into pieces anew may become larger than the largest one as it is stored, which is tried before
+    the first step: it is then computed in parts that are no larger.
+    """
+    if run.recipe.training.subword_regularization is None:
+        return None
+    return positions(worst_batch(run.prepared.train, run.recipe.training.batch_tokens))
 
 
 def positions(batch: Batch) -> int:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from tfcli.corpus.batches import TrainingBatches
+from tfcli.corpus.resample import gather_anew
 from tfcli.training.initial import begin
 from tfcli.training.learner import make_learner
-from tfcli.training.memory import Memory, try_worst_batch
+from tfcli.training.memory import Memory, ceiling, try_worst_batch
 from tfcli.training.schedule import learning_rate
 from tfcli.training.state import TrainingState
 from tfcli.training.step import train_step
@@ -42,17 +43,18 @@ def rehearse(run: Run) -> Rehearsal:
     settings = run.recipe.training
     learner = make_learner(run)
     begin(run, learner)
-    memory = Memory(None, run.reporter.warn)
+    memory = Memory(None, run.reporter.warn, ceiling(run))
     add = memory.adder(TrainingState())
     worst = try_worst_batch(
         learner, run.prepared.train, settings.batch_tokens, add, accumulates=settings.accumulation_steps > 1
     )
     rate = learning_rate(settings, 1)
-    batches = TrainingBatches(run.prepared.train, settings.batch_tokens, run.recipe.seed)
+    gather = gather_anew(run.recipe, run.prepared.tokenizer, run.prepared.train)
+    batches = TrainingBatches(run.prepared.train, settings.batch_tokens, run.recipe.seed, gather=gather)
     seconds, tokens = [], 0
     for number in range(1 + ORDINARY_STEPS):
-        group = [batches.next_batch() for _ in range(settings.accumulation_steps)]
         start_time = time.perf_counter()
+        group = [batches.next_batch() for _ in range(settings.accumulation_steps)]
         result = train_step(learner, group, rate, add)
         if number > 0:  # the first one also makes the optimizer's moments
             tokens += result.tokens
