@@ -168,7 +168,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def _report(error: Any) -> int:
     """Print an error for the user and return the exit code it stands for."""
     if isinstance(error, TfcliError):
-        fail(error.message, error.hint)
+        if error.message:  # of a rank that ends because another has failed, that one says all
+            fail(error.message, error.hint)
         return error.exit_code
     if hasattr(
         error, "format_message"

@@ -23,6 +23,7 @@ from tfcli.training.checkpoint import (
 )
 from tfcli.training.fit import fit
 from tfcli.training.learner import make_learner
+from tfcli.training.random_states import random_states
 from tfcli.training.record import Record, read_rows
 from tfcli.training.state import TrainingState
 
@@ -114,7 +115,7 @@ def test_a_crash_while_a_checkpoint_replaces_another_loses_neither(trained, root
     state = TrainingState(step=8, tokens=12345)
     restart = crash_at(monkeypatch, number)
     try:
-        save_checkpoint(root, learner.model, learner.optimizer, None, state, {})
+        save_checkpoint(root, learner, state, {}, random_states())
         crashed = False
     except Crash:
         crashed = True

@@ -140,7 +140,7 @@ def test_the_course_is_that_of_training_from_the_checkpoint_with_those_batches_a
     learner = make_learner(run)
     from tfcli.training.checkpoint import restore
 
-    restore(newest_checkpoint(whole.run_dir / "checkpoints", print), learner.model, learner.optimizer, None)
+    restore(newest_checkpoint(whole.run_dir / "checkpoints", print), learner, run.recipe.seed)
     batches = TrainingBatches(run.prepared.train, 64, run.recipe.seed, places(run, 25)[24])
     for step in range(13, 31):
         train_step(learner, [batches.next_batch()], learning_rate(run.recipe.training, step) * 0.5)

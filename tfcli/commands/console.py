@@ -37,6 +37,7 @@ UNBOUNDED_WIDTH = 10_000  # a table in a file or a pipe is not cut to a screen t
 class Verbosity(IntEnum):
     """How much is said on stderr."""
 
+    ERRORS = -1  # of the ranks but the first, which says all else
     QUIET = 0
     NORMAL = 1
     VERBOSE = 2
@@ -167,16 +168,27 @@ def detail(message: str) -> None:
 
 def warn(message: str) -> None:
     """Tell what looks wrong but does not stop the work; `-q` does not hide it."""
-    _line(message, label="warning:", style="yellow")
+    if _Settings.verbosity >= Verbosity.QUIET:
+        _line(message, label="warning:", style="yellow")
 
 
 def share_the_cores() -> None:
-    """Bound how long torch's waiting threads spin; to be called before torch is first imported.
+    """Bound how long torch's waiting threads spin, and how many a rank has; to be called before torch is first imported.
 
     By default they spin for billions of turns. When another process holds one of the cores, that makes two-thread
     training several times slower; this bound costs nothing when the machine is quiet.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+    ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if (
+        ranks_here > 1 and os.environ.get("OMP_NUM_THREADS", "1") == "1"
+    ):  # 1 is torchrun's default, whatever there is
+        os.environ["OMP_NUM_THREADS"] = str(max(1, n_cores() // ranks_here))
+
+
+def n_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def keep_compiled_code_at_home() -> None:

@@ -1,12 +1,11 @@
 """From what stands on the command line to a checked recipe and the text that it names."""
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfcli.commands.console import say, say_or_warn, share_the_cores, warn
+from tfcli.commands.console import n_cores, say, say_or_warn, share_the_cores, warn
 from tfcli.commands.start import Start
 from tfcli.corpus.initial import Initial
 from tfcli.errors import CheckpointError, RecipeError
@@ -250,8 +249,7 @@ def _machine(device: str | None) -> "Machine":
     from tfcli.recipe.choose import Machine
 
     picked = pick_device(device or "auto")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Machine("cpu" if picked.type == "cpu" else "gpu", cores, has_native_bf16(picked))
+    return Machine("cpu" if picked.type == "cpu" else "gpu", n_cores(), has_native_bf16(picked))
 
 
 def _mean_bytes(path: Path) -> float:

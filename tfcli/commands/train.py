@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,6 +31,7 @@ from tfcli.commands.options import (
     SetOption,
     refuse_unknown_precision,
 )
+from tfcli.commands.ranks import meet, restarted
 from tfcli.commands.recipes import Opened, TextFiles, open_recipe, open_text
 from tfcli.commands.start import open_start, refuse_own_model, tokenizer_of
 from tfcli.commands.train_display import ConsoleReporter, duration
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from tfcli.corpus.prepare import Prepared
     from tfcli.model.transformer import Transformer
     from tfcli.recipe.schema import Recipe
+    from tfcli.training.distributed import Ranks
     from tfcli.training.run import Outcome, Run
 
 TEXT_PANEL = "Without a recipe"
@@ -102,45 +105,53 @@ def train(
     wishes = [*(overrides or []), *([f"training.precision={precision}"] if precision else [])]
     if precision is not None:
         refuse_unknown_precision(precision)
-    if fresh and out is not None:
-        _refuse_strange_folder(out)
-    start = open_start(init, fresh=fresh)
-    if files is not None and out is not None:
-        opened = open_text(files, out, wishes, device, start)
-    else:
-        opened = open_recipe(recipe or "", wishes, data_root, out, start)
-    settings = opened.recipe
-    run_dir = opened.run_dir(out)
-    refuse_own_model(start.init, run_dir)
-    if fresh:
-        _refuse_strange_folder(run_dir)
-    share_the_cores()
-    keep_compiled_code_at_home()
-    from tfcli.corpus.prepare import prepare
-    from tfcli.corpus.run_tokenizer import TokenizerPlan
-    from tfcli.model.precision import pick_device
-    from tfcli.training.learner import refuse_impossible
+    ranks, device = meet(device)
+    # at a restart, what there is now is what this very command has made
+    fresh = fresh and ranks.is_first and not restarted()
+    with ranks.first_ahead():
+        if fresh and out is not None:
+            _refuse_strange_folder(out)
+        start = open_start(init, fresh=fresh)
+        if files is not None and out is not None:
+            opened = open_text(files, out, wishes, device, start)
+        else:
+            opened = open_recipe(recipe or "", wishes, data_root, out, start)
+        settings = opened.recipe
+        run_dir = opened.run_dir(out)
+        refuse_own_model(start.init, run_dir)
+        if fresh:
+            _refuse_strange_folder(run_dir)
+        share_the_cores()
+        keep_compiled_code_at_home()
+        from tfcli.corpus.prepare import prepare
+        from tfcli.corpus.run_tokenizer import TokenizerPlan
+        from tfcli.model.precision import pick_device
+        from tfcli.training.learner import refuse_impossible
 
-    pick_device(device or "auto")  # before anything is written or dropped
-    refuse_impossible(settings)
-    plan = TokenizerPlan(tokenizer_of(opened.initial, run_dir), replace=fresh and not dry_run)
-    prepared = prepare(settings, opened.train, opened.valid, run_dir, say_or_warn, plan)
-    if fresh and not dry_run:
-        _start_over(run_dir, settings)
-    log = None if dry_run else run_dir / "log.txt"
+        pick_device(device or "auto")  # before anything is written or dropped
+        refuse_impossible(settings)
+        plan = TokenizerPlan(tokenizer_of(opened.initial, run_dir), replace=fresh and not dry_run)
+        prepared = prepare(settings, opened.train, opened.valid, run_dir, say_or_warn, plan)
+        if fresh and not dry_run:
+            _start_over(run_dir, settings)
+    log = None if dry_run or not ranks.is_first else run_dir / "log.txt"
     with ConsoleReporter(settings.training.max_steps, log) as reporter:
         interruption = Interruption()
         run = _make_run(opened, run_dir, prepared, device or "auto", reporter, interruption)
+        run = _on_ranks(run, ranks)
         if dry_run:
             _show_rehearsal(run, as_json=as_json)
+            ranks.leave()
             return
         from tfcli.training.fit import fit
 
         with interruption:
             outcome = fit(run)
-    _show_outcome(run, outcome, as_json=as_json)
+    ranks.leave()
+    if ranks.is_first:
+        _show_outcome(run, outcome, as_json=as_json)
     if outcome.reason == "stopped":
-        raise typer.Exit(128 + (interruption.signal or 0))
+        raise typer.Exit(128 + (interruption.signal or signal.SIGTERM))  # or another rank was asked to
 
 
 def _text_files(
@@ -263,6 +274,12 @@ def _make_run(
     )
 
 
+def _on_ranks(run: "Run", ranks: "Ranks") -> "Run":
+    if ranks.size == 1:
+        return run
+    return replace(run, ranks=ranks, environment=run.environment | {"ranks": ranks.size})
+
+
 def _validator(
     recipe: "Recipe",
     prepared: "Prepared",
@@ -288,6 +305,8 @@ def _show_rehearsal(run: "Run", *, as_json: bool) -> None:
     from tfcli.training.rehearsal import rehearse
 
     found = rehearse(run)
+    if not run.ranks.is_first:
+        return
     (n_pairs, s), (_, t) = found.worst_src, found.worst_tgt
     if as_json:
         print_json(

@@ -113,6 +113,13 @@ class TrainingBatches:
 
     def next_batch(self) -> Batch:
         """Return the next batch and move on; an epoch follows the other without end."""
+        return self._gather(*self._take())
+
+    def skip_batch(self) -> None:
+        """Move on without reading the next batch."""
+        self._take()
+
+    def _take(self) -> tuple[NDArray[np.int64], Position]:
         indices, position = self._batches[self._next_in_pool], self._position
         self._next_in_pool += 1
         self._position = Position(self._position.epoch, self._position.batch + 1)
@@ -122,7 +129,7 @@ class TrainingBatches:
                 self._pool = 0
                 self._position = Position(self._position.epoch + 1, 0)
             self._plan_pool()
-        return self._gather(indices, position)
+        return indices, position
 
     def _plan_pool(self) -> None:
         pairs = _pool_pairs(self._ds, self._seed, self._position.epoch, self._pool)

@@ -4,12 +4,15 @@
         model.safetensors       weights
         optimizer.safetensors   the optimizer's moments
         ema.safetensors         the moving average of the weights, with training.ema_decay
-        rng.safetensors         states of torch's random number generators
+        rng.safetensors         states of torch's random number generators, of every rank
         state.json              TrainingState and the recipe's settings
         manifest.json           sha256 of each file above; written last
 
 A checkpoint is written under another name, synced to disk and renamed; one that goes is renamed before it is
 deleted. Reading verifies the manifest; a damaged newest checkpoint is named and the one before it used.
+
+Of several ranks the first writes, and all read: every rank has all weights and moments, so a checkpoint is the same
+for any number of them, but for the states of the random number generators.
 """
 
 from __future__ import annotations
@@ -27,17 +30,16 @@ from safetensors import SafetensorError
 from tfcli.errors import CheckpointError
 from tfcli.model.folder import load_weights, model_tensors, put_in_place, read_tensors, save_tensors, sync
 from tfcli.training.optimizer import optimizer_tensors, restore_optimizer
-from tfcli.training.random_states import random_states, restore_random_states
+from tfcli.training.random_states import restore_random_states, seed_rank, states_of_rank
 from tfcli.training.state import TrainingState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from tfcli.training.ema import Ema
-    from tfcli.training.optimizer import Optimizer
+    from tfcli.training.learner import Learner
 
 _NAME = re.compile(r"^step-(\d{8,})$")
 _UNFINISHED = re.compile(r"^\.(step-\d{8,})\.(new|old|gone)$")
@@ -80,13 +82,12 @@ def tidy(root: Path) -> None:
 
 def save_checkpoint(
     root: Path,
-    model: nn.Module,
-    optimizer: Optimizer,
-    ema: Ema | None,
+    learner: Learner,
     state: TrainingState,
     settings: dict[str, Any],
+    rng: dict[str, Tensor],
 ) -> Path:
-    """Write the checkpoint of `state.step` into `root` and return its folder.
+    """Write the checkpoint of `state.step` into `root` and return its folder; `rng` is from `all_random_states`.
 
     Raises: CheckpointError when it cannot be written; earlier checkpoints are untouched.
     """
@@ -98,11 +99,12 @@ def save_checkpoint(
             sync(root.parent)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
-        save_tensors(model_tensors(model), beside / "model.safetensors")
-        save_tensors(optimizer_tensors(model, optimizer), beside / "optimizer.safetensors")
-        if ema is not None:
-            save_tensors(model_tensors(ema.model), beside / _EMA_FILE)
-        save_tensors(random_states(), beside / "rng.safetensors")
+        save_tensors(model_tensors(learner.model), beside / "model.safetensors")
+        moments = optimizer_tensors(learner.model, learner.optimizer)
+        save_tensors(moments, beside / "optimizer.safetensors")
+        if learner.ema is not None:
+            save_tensors(model_tensors(learner.ema.model), beside / _EMA_FILE)
+        save_tensors(rng, beside / "rng.safetensors")
         _write_json(beside / "state.json", {"state": state.to_dict(), "settings": settings})
         _write_json(beside / "manifest.json", {path.name: _sha256(path) for path in sorted(beside.iterdir())})
         for path in (*beside.iterdir(), beside):
@@ -173,19 +175,25 @@ def _refuse_missing(folder: Path, missing: set[str]) -> None:
         raise CheckpointError(f"{folder / 'manifest.json'}: damaged (lacks {min(missing)})", _DAMAGED_HINT)
 
 
-def restore(checkpoint: Checkpoint, model: nn.Module, optimizer: Optimizer, ema: Ema | None) -> None:
+def restore(checkpoint: Checkpoint, learner: Learner, seed: int) -> None:
     """Put weights, optimizer, average and random number generators back as they were.
+
+    A rank that was not there is given random numbers of its own, which follow from the run's `seed`.
 
     Raises: CheckpointError when they do not fit.
     """
     weights = checkpoint.folder / "model.safetensors"
-    load_weights(model, read_tensors(weights), str(weights))
+    load_weights(learner.model, read_tensors(weights), str(weights))
     moments = read_tensors(checkpoint.folder / "optimizer.safetensors")
-    restore_optimizer(model, optimizer, moments, checkpoint.state.updates)
-    if ema is not None:
+    restore_optimizer(learner.model, learner.optimizer, moments, checkpoint.state.updates)
+    if learner.ema is not None:
         averaged = checkpoint.folder / _EMA_FILE
-        ema.restore(read_tensors(averaged), checkpoint.state.updates, str(averaged))
-    restore_random_states(read_tensors(checkpoint.folder / "rng.safetensors"))
+        learner.ema.restore(read_tensors(averaged), checkpoint.state.updates, str(averaged))
+    states = states_of_rank(read_tensors(checkpoint.folder / "rng.safetensors"), learner.ranks.rank)
+    if states:
+        restore_random_states(states)
+    else:
+        seed_rank(seed, learner.ranks.rank, checkpoint.state.step)
 
 
 def scheduled_checkpoints(root: Path, every: int, keep: int, last_step: int) -> list[Path]:

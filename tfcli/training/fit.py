@@ -11,18 +11,23 @@ The state after a step is a function of the recipe and the data alone: stopping 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
 from typing import TYPE_CHECKING
 
 from tfcli.corpus.batches import TrainingBatches
 from tfcli.corpus.resample import gather_anew
+from tfcli.errors import RecipeError
 from tfcli.training.checkpoint import drop_old_checkpoints, save_checkpoint
+from tfcli.training.distributed import deal
 from tfcli.training.guards import account_skipped, account_updated, go_back, has_diverged
 from tfcli.training.learner import Learner, make_learner
 from tfcli.training.memory import Memory, ceiling, try_worst_batch
 from tfcli.training.out_of_memory import out_of_memory_is_told
-from tfcli.training.record import Record
+from tfcli.training.random_states import all_random_states
+from tfcli.training.record import NoRecord, Record
 from tfcli.training.resume import describe, is_finished, is_over, resume, run_settings, write_end
 from tfcli.training.run import Outcome
 from tfcli.training.schedule import learning_rate
@@ -44,46 +49,63 @@ def fit(run: Run) -> Outcome:
     """
     training = run.recipe.training
     learner = make_learner(run)
-    state = resume(run, learner)
+    _refuse_another_run(run)
+    with run.ranks.first_ahead():
+        state = resume(run, learner)
     if is_finished(run, state):
         return Outcome(
             "already finished", state.step, state.best_step, state.best_bleu, state.elapsed_seconds
         )
-    describe(run)
+    run.ranks.first_does(lambda: describe(run))
     memory = Memory(run.run_dir / "decisions.jsonl", run.reporter.warn, ceiling(run))
     _try_worst_batch(run, learner, state, memory)
-    record, batches = Record(run.run_dir, state.step), _batches(run, state)
+    record, batches = _record(run, state), _batches(run, state)
     stopped = False
     try:
         while not stopped and not is_over(run, state):
             start_time = time.perf_counter()
-            group = [batches.next_batch() for _ in range(training.accumulation_steps)]
+            group = deal(batches, state.batches_per_update, run.ranks)
             result = train_step(learner, group, _rate(run, state, state.step + 1), memory.adder(state))
             state.elapsed_seconds += time.perf_counter() - start_time
             state.position = batches.position
             _account(run, state, result)
             if has_diverged(state):
-                learner, state = go_back(run, learner, state)
+                with run.ranks.first_ahead():
+                    learner, state = go_back(run, learner, state)
                 record.close()
-                record, batches = Record(run.run_dir, state.step), _batches(run, state)
+                record, batches = _record(run, state), _batches(run, state)
                 continue
             last = state.step >= training.max_steps
             if last or state.step % training.log_every == 0:
                 _log(run, state, record)
             if last or state.step % training.validate_every == 0:
-                with out_of_memory_is_told("in validation", "lower decoding.batch_tokens, and run again"):
-                    validate(run, learner, state, record)
-            stopped = run.stop_asked() and not last
+                _validate(run, learner, state, record)
+            stopped = run.ranks.total(run.stop_asked())[0] > 0 and not last
             if stopped or is_over(run, state) or state.step % training.checkpoint_every == 0:
-                record.sync()
-                _save(run, learner, state)
+                _save(run, learner, state, record)
         if stopped:
             return Outcome("stopped", state.step, state.best_step, state.best_bleu, state.elapsed_seconds)
-        try_average(run, state, record)
-        write_end(run, state)
+        _end(run, state, record)
     finally:
         record.close()
     return Outcome("finished", state.step, state.best_step, state.best_bleu, state.elapsed_seconds)
+
+
+def _refuse_another_run(run: Run) -> None:
+    """Raise a RecipeError where a rank has come with other settings or other text, and would train another network."""
+    settings = {key: value for key, value in run_settings(run).items() if key != "data.root"}
+    content = json.dumps(settings, sort_keys=True).encode()
+    digest = int.from_bytes(hashlib.sha256(content).digest()[:6], "little")
+    least, most = run.ranks.least(digest), -run.ranks.least(-digest)
+    if least != most:
+        raise RecipeError(
+            "the ranks were started with different settings, arithmetic or text",
+            "start each with the same command, recipe and data, on the same kind of hardware",
+        )
+
+
+def _record(run: Run, state: TrainingState) -> Record | NoRecord:
+    return Record(run.run_dir, state.step) if run.ranks.is_first else NoRecord()
 
 
 def _batches(run: Run, state: TrainingState) -> TrainingBatches:
@@ -122,7 +144,25 @@ def _account(run: Run, state: TrainingState, result: StepResult) -> None:
     run.reporter.progress(state, result)
 
 
-def _log(run: Run, state: TrainingState, record: Record) -> None:
+def _validate(run: Run, learner: Learner, state: TrainingState, record: Record | NoRecord) -> None:
+    def work() -> tuple[float | None, int, int]:
+        with out_of_memory_is_told("in validation", "lower decoding.batch_tokens, and run again"):
+            validate(run, learner, state, record)
+        return state.best_bleu, state.best_step, state.validations_since_best
+
+    state.best_bleu, state.best_step, state.validations_since_best = run.ranks.first_does(work)
+
+
+def _end(run: Run, state: TrainingState, record: Record | NoRecord) -> None:
+    def work() -> tuple[float | None, int]:
+        try_average(run, state, record)
+        write_end(run, state)
+        return state.best_bleu, state.best_step
+
+    state.best_bleu, state.best_step = run.ranks.first_does(work)
+
+
+def _log(run: Run, state: TrainingState, record: Record | NoRecord) -> None:
     window = state.window
     if window.tokens:
         nll = window.nll / window.tokens
@@ -139,10 +179,15 @@ def _log(run: Run, state: TrainingState, record: Record) -> None:
     state.window = LogWindow()
 
 
-def _save(run: Run, learner: Learner, state: TrainingState) -> None:
-    root = run.run_dir / "checkpoints"
-    save_checkpoint(root, learner.model, learner.optimizer, learner.ema, state, run_settings(run))
-    if state.skipped_in_a_row:
-        return  # what was kept so far may be gone back to; it must not be pushed out by weights that have gone wrong
-    training = run.recipe.training
-    drop_old_checkpoints(root, state.step, training.checkpoint_every, training.keep_checkpoints)
+def _save(run: Run, learner: Learner, state: TrainingState, record: Record | NoRecord) -> None:
+    root, training = run.run_dir / "checkpoints", run.recipe.training
+    random_states = all_random_states(run.ranks)
+
+    def work() -> None:
+        record.sync()
+        save_checkpoint(root, learner, state, run_settings(run), random_states)
+        if state.skipped_in_a_row:
+            return  # what was kept so far may be gone back to; it must not be pushed out by weights that have gone wrong
+        drop_old_checkpoints(root, state.step, training.checkpoint_every, training.keep_checkpoints)
+
+    run.ranks.first_does(work)

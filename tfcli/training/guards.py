@@ -15,6 +15,7 @@ not gone back to.
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -41,9 +42,13 @@ NAMED_BATCHES, NAMED_PAIRS = 2, 5  # in a message
 
 def name_batches(batches: Sequence[Batch], run_dir: Path) -> str:
     """Say where batches stand in the order of training and which pairs they hold: the first few, and how many."""
-    named = [_name_batch(batch) for batch in batches[:NAMED_BATCHES]]
-    if len(batches) > NAMED_BATCHES:
-        named.append(f"and {len(batches) - NAMED_BATCHES:,} batches more")
+    return _name_some([_name_batch(batch) for batch in batches], run_dir)
+
+
+def _name_some(names: list[str], run_dir: Path) -> str:
+    named = names[:NAMED_BATCHES]
+    if len(names) > NAMED_BATCHES:
+        named.append(f"and {len(names) - NAMED_BATCHES:,} batches more")
     return f"{'; '.join(named)}; pairs of {run_dir / 'corpus' / 'train'}, counted from 0"
 
 
@@ -57,11 +62,13 @@ def _name_batch(batch: Batch) -> str:
 
 
 def account_skipped(run: Run, state: TrainingState, batches: Sequence[Batch]) -> None:
-    """Count and name a step whose update was skipped."""
+    """Count a step whose update was skipped, and name its batches, which are those of all ranks."""
     state.skipped_in_a_row += 1
+    of_ranks = run.ranks.gather(json.dumps([_name_batch(batch) for batch in batches]))
+    names = [name for of_rank in of_ranks for name in json.loads(of_rank)]
     run.reporter.warn(
         f"step {state.step}: loss or gradient is not finite; the update was skipped "
-        f"({name_batches(batches, run.run_dir)})"
+        f"({_name_some(names, run.run_dir)})"
     )
 
 
@@ -99,7 +106,7 @@ def go_back(run: Run, learner: Learner, state: TrainingState) -> tuple[Learner, 
     learner = make_learner(run)
     again = TrainingState()
     if checkpoint is not None:
-        restore(checkpoint, learner.model, learner.optimizer, learner.ema)
+        restore(checkpoint, learner, run.recipe.seed)
         again = checkpoint.state
     else:
         begin(run, learner)
@@ -119,6 +126,7 @@ def go_back(run: Run, learner: Learner, state: TrainingState) -> tuple[Learner, 
 def _carry_over(failed: TrainingState, again: TrainingState) -> None:
     """Have the state that the run goes back to remember what is not undone."""
     again.position = failed.position
+    again.batches_per_update = failed.batches_per_update
     again.elapsed_seconds = failed.elapsed_seconds
     again.rate_factor = failed.rate_factor / 2
     again.returns = failed.returns + 1

@@ -10,11 +10,13 @@ import torch
 from tfcli.model.config import ModelConfig
 from tfcli.model.transformer import Transformer
 from tfcli.training.compiled import CompiledFilled, CompiledForward
+from tfcli.training.distributed import ALONE, Ranks
 from tfcli.training.ema import Ema
 from tfcli.training.freeze import freeze
 from tfcli.training.muon import refuse_muon_without
 from tfcli.training.optimizer import layer_matrices, make_optimizer
 from tfcli.training.packer import Fill, Packer
+from tfcli.training.random_states import seed_rank
 from tfcli.training.recompute import recompute_layers
 
 if TYPE_CHECKING:
@@ -42,10 +44,11 @@ class Learner:
     ema: Ema | None
     r_drop: float | None
     packer: Packer
+    ranks: Ranks = ALONE
 
 
 def make_learner(run: Run) -> Learner:
-    """Seed the random numbers, then build the network and its optimizer."""
+    """Seed the random numbers, then build the network, the same on all ranks, and its optimizer."""
     torch.manual_seed(run.recipe.seed)
     model = Transformer(run.config).to(run.device)
     model.train()
@@ -61,10 +64,12 @@ def make_learner(run: Run) -> Learner:
         forward = CompiledFilled(model, packer.fill.size)
     elif run.compiled:
         forward = CompiledForward(model, run.device, run.precision, training.batch_tokens)
+    optimizer = make_optimizer(model, training, run.precision)
+    seed_rank(run.recipe.seed, run.ranks.rank)
     return Learner(
         model=model,
         forward=forward,
-        optimizer=make_optimizer(model, training, run.precision),
+        optimizer=optimizer,
         device=run.device,
         precision=run.precision,
         label_smoothing=training.label_smoothing,
@@ -72,6 +77,7 @@ def make_learner(run: Run) -> Learner:
         ema=ema,
         r_drop=training.r_drop,
         packer=packer,
+        ranks=run.ranks,
     )
 
 

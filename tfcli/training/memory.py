@@ -4,7 +4,7 @@ The gradients of the group that was begun are dropped, the random numbers put ba
 halved until its parts do. Their size is a decision for the rest of the run: from that step on, every batch of more
 padded positions is halved in the same way. How much memory is free differs from start to start, so the decision is
 written to a journal, and reaches the disk before the update it concerns; a run that resumes from a checkpoint of before
-decides alike.
+decides alike. Where one of several ranks runs out of memory, all compute the group anew in parts of that size.
 
     decisions.jsonl     {"step": 812, "returns": 0, "positions": 4032}
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -85,19 +86,27 @@ class Memory:
         before = random_states()
         while True:
             parts = [part for batch in group for part in cut(batch, limit)]
+            failed = None
             try:
                 losses = add_gradients(learner, parts, tokens)
-                break
             except OutOfMemory as error:
                 failed = error.batch
+            wanted = limit if failed is None else _smaller(failed)
+            agreed = learner.ranks.least(math.inf if wanted is None else wanted)
+            if agreed in (limit, math.inf):
+                break
             # only here, where the error is gone, is the memory free that its frames held
             learner.optimizer.zero_grad()
             restore_random_states(before)
             if learner.device.type == "cuda":
                 torch.cuda.empty_cache()
-            limit = _smaller(failed)
+            limit = int(agreed)
         if limit is not None and limit != known:
-            self._decide(Decision(state.step + 1, state.returns, limit))
+            decision = Decision(state.step + 1, state.returns, limit)
+            if learner.ranks.is_first:
+                self._decide(decision)
+            else:
+                self._decisions.append(decision)  # the first rank writes it down
         return losses
 
     def _decide(self, decision: Decision) -> None:

@@ -57,6 +57,19 @@ class Record:
             self._board.close()
 
 
+class NoRecord:
+    """What the other ranks write down: nothing, since the first has it all."""
+
+    def add(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Write nothing."""
+
+    def sync(self) -> None:
+        """Write nothing."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
 @contextmanager
 def _writing(path: Path) -> Iterator[None]:
     try:

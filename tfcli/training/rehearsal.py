@@ -12,6 +12,7 @@ import torch
 
 from tfcli.corpus.batches import TrainingBatches
 from tfcli.corpus.resample import gather_anew
+from tfcli.training.distributed import deal
 from tfcli.training.initial import begin
 from tfcli.training.learner import make_learner
 from tfcli.training.memory import Memory, ceiling, try_worst_batch
@@ -53,8 +54,8 @@ def rehearse(run: Run) -> Rehearsal:
     batches = TrainingBatches(run.prepared.train, settings.batch_tokens, run.recipe.seed, gather=gather)
     seconds, tokens = [], 0
     for number in range(1 + ORDINARY_STEPS):
+        group = deal(batches, settings.accumulation_steps * run.ranks.size, run.ranks)
         start_time = time.perf_counter()
-        group = [batches.next_batch() for _ in range(settings.accumulation_steps)]
         result = train_step(learner, group, rate, add)
         if number > 0:  # the first one also makes the optimizer's moments
             tokens += result.tokens

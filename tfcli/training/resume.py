@@ -25,11 +25,13 @@ from tfcli.training.checkpoint import (
 from tfcli.training.initial import begin
 from tfcli.training.settings import INIT, refuse_changed_settings, settings_of
 from tfcli.training.state import TrainingState
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from tfcli.training.checkpoint import Checkpoint
     from tfcli.training.learner import Learner
     from tfcli.training.run import Run
 
@@ -44,11 +46,19 @@ def resume(run: Run, learner: Learner) -> TrainingState:
     """
     tidy(run.run_dir / "checkpoints")
     checkpoint = newest_checkpoint(run.run_dir / "checkpoints", run.reporter.warn)
+    accumulation_steps = run.recipe.training.accumulation_steps
     if checkpoint is None:
+        state = TrainingState(batches_per_update=accumulation_steps * run.ranks.size)
+        if run.ranks.size > 1:
+            n_batches = counted(state.batches_per_update, "batch", "batches")
+            run.reporter.note(
+                f"{counted(run.ranks.size, 'rank')}: an update learns from {n_batches}, dealt to them in turn"
+            )
         begin(run, learner)
-        return TrainingState()
+        return state
     state = checkpoint.state
     before = DECIDED_LATELY | checkpoint.settings
+    state.batches_per_update = state.batches_per_update or accumulation_steps
     changes = refuse_changed_settings(before, run_settings(run), str(run.run_dir))
     for change in changes:
         run.reporter.note(f"changed since the run was started: {change}")
@@ -63,10 +73,11 @@ def resume(run: Run, learner: Learner) -> TrainingState:
             f"training.max_steps: {run.recipe.training.max_steps:,}, but {run.run_dir} has made {state.step:,} steps",
             "give a larger number, or start over with --fresh",
         )
-    restore(checkpoint, learner.model, learner.optimizer, learner.ema)
+    restore(checkpoint, learner, run.recipe.seed)
     if not is_finished(run, state):
         run.reporter.note(f"resuming from {checkpoint.folder}")
         _finish_last_save(run, state)
+        _tell_of_other_ranks(run, checkpoint)
     return state
 
 
@@ -76,6 +87,16 @@ def _finish_last_save(run: Run, state: TrainingState) -> None:
     if is_over(run, state) and not state.skipped_in_a_row:
         root = run.run_dir / "checkpoints"
         drop_old_checkpoints(root, state.step, training.checkpoint_every, training.keep_checkpoints)
+
+
+def _tell_of_other_ranks(run: Run, checkpoint: Checkpoint) -> None:
+    before, now = checkpoint.settings.get("ranks", 1), run.ranks.size
+    if before != now:
+        run.reporter.note(
+            f"{counted(now, 'rank')}, {before} before: an update still learns from "
+            f"{counted(checkpoint.state.batches_per_update, 'batch', 'batches')}, but numbers are added in another "
+            "order and dropout is drawn anew, so the weights will not be the same to the bit"
+        )
 
 
 def begun_settings(run_dir: Path) -> dict[str, Any]:
@@ -123,6 +144,7 @@ def run_settings(run: Run) -> dict[str, Any]:
         "training.precision": run.precision,
         "training.compile": run.compiled,
         "training.varlen": run.varlen,
+        "ranks": run.ranks.size,
     }
 
 

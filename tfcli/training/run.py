@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from tfcli.training.distributed import ALONE, Ranks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -57,6 +59,7 @@ class Run:
     stop_asked: Callable[[], bool]
     varlen: bool = False  # attention by torch's kernel for packed sentences
     initial: Initial | None = None  # where the weights come from, if they are not random
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True)

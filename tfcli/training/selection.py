@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfcli.training.learner import Learner
-    from tfcli.training.record import Record
+    from tfcli.training.record import NoRecord, Record
     from tfcli.training.run import Run
     from tfcli.training.state import TrainingState
 
 
-def validate(run: Run, learner: Learner, state: TrainingState, record: Record) -> None:
+def validate(run: Run, learner: Learner, state: TrainingState, record: Record | NoRecord) -> None:
     """Score the weights as they are, or their moving average, and keep them as `best/` if none scored higher."""
     if learner.ema is not None:
         learner = replace(learner, model=learner.ema.model, forward=learner.ema.model)
@@ -37,7 +37,7 @@ def validate(run: Run, learner: Learner, state: TrainingState, record: Record) -
         state.validations_since_best += 1
 
 
-def try_average(run: Run, state: TrainingState, record: Record) -> None:
+def try_average(run: Run, state: TrainingState, record: Record | NoRecord) -> None:
     """Average the kept checkpoints; if that translates validation better than the best of them, it is best/."""
     folders = _checkpoints_to_average(run, state)
     if run.recipe.training.average_checkpoints and len(folders) > 1:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 # Changing these leaves every update of the weights as it would have been.
 _HARMLESS_SECTIONS = ("name", "decoding", "scoring", "expected")
+_TOLD_ELSEWHERE = {"ranks"}  # where the run resumes
 _HARMLESS_KEYS = frozenset(
     {"data.root", "data.tests", "data.src_lang", "data.tgt_lang"}
     | {
@@ -51,7 +52,7 @@ def refuse_changed_settings(before: dict[str, Any], now: dict[str, Any], run_dir
     harmless: list[str] = []
     harmful: list[str] = []
     fixed_length = now.get("training.schedule") == "cosine"  # its course depends on max_steps
-    for key in sorted(before.keys() | now.keys()):
+    for key in sorted((before.keys() | now.keys()) - _TOLD_ELSEWHERE):
         is_harmless = key in _HARMLESS_KEYS or key.partition(".")[0] in _HARMLESS_SECTIONS
         if key == "training.max_steps" and fixed_length:
             is_harmless = False

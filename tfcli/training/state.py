@@ -26,6 +26,9 @@ class TrainingState:
     step: int = 0
     updates: int = 0  # steps whose gradient was finite; the others changed nothing
     position: Position = field(default_factory=Position)
+    batches_per_update: int = (
+        0  # on all ranks together, fixed when the run begins; 0: written before there were ranks
+    )
     tokens: int = 0  # target tokens learnt from
     elapsed_seconds: float = 0.0  # spent in training steps, over all starts of the run
     best_bleu: float | None = None

@@ -30,7 +30,8 @@ AddGradients = Callable[["Learner", Iterable[Batch], int], "list[BatchLoss]"]
 class StepResult:
     """What a step saw; losses are sums over `tokens`, in nats.
 
-    `suspects` are the batches to blame when nothing was `updated`: those whose loss is not finite, or else all.
+    `suspects` are the batches of this rank to blame when nothing was `updated`: those whose loss is not finite, or
+    all where every loss is.
     """
 
     loss: float
@@ -95,22 +96,26 @@ def add_gradients(learner: Learner, batches: Iterable[Batch], tokens: int) -> li
 def train_step(
     learner: Learner, group: list[Batch], rate: float, add: AddGradients = add_gradients
 ) -> StepResult:
-    """Update the weights once from the whole group.
+    """Update the weights once from the whole group, of which each rank has its share.
 
     The gradient is that of the loss summed over the group's tokens, divided by their number: how the group is
-    cut into batches makes no difference, and `add` may cut it further. A gradient that is not finite changes nothing.
+    cut into batches, and these dealt to ranks, makes no difference, and `add` may cut it further. A gradient that is not finite changes nothing.
     """
-    tokens = sum(batch.n_tokens for batch in group)
+    ranks = learner.ranks
+    tokens = int(ranks.total(sum(batch.n_tokens for batch in group))[0])
     losses = add(learner, group, tokens)
     loss_sum = torch.zeros((), device=learner.device)
     nll_sum = torch.zeros((), device=learner.device)
     for each in losses:
         loss_sum += each.loss
         nll_sum += each.nll
+    ranks.least(0.0)  # who is gone is noticed here, where waiting can name it, and not among the gradients
+    ranks.add_up(learner.model.parameters())
     limit = learner.clip_norm if learner.clip_norm is not None else float("inf")
     norm_of_all = nn.utils.clip_grad_norm_(learner.model.parameters(), limit)
     # the one moment of a step at which a GPU is waited for: until then, all is only asked of it
-    loss, nll, norm = torch.stack([loss_sum, nll_sum, norm_of_all]).tolist()
+    own_loss, own_nll, norm = torch.stack([loss_sum, nll_sum, norm_of_all]).tolist()
+    loss, nll = ranks.total(own_loss, own_nll)
     updated = math.isfinite(norm) and math.isfinite(loss)
     if updated:
         for parameters in learner.optimizer.param_groups:
@@ -120,13 +125,14 @@ def train_step(
             if learner.ema is not None:
                 learner.ema.update(learner.model)
     learner.optimizer.zero_grad()
-    suspects = () if updated else _suspects(losses)
+    elsewhere = math.isfinite(own_loss) and not math.isfinite(loss)  # another rank has the batch to blame
+    suspects = () if updated else _suspects(losses, none_needed=elsewhere)
     return StepResult(loss, nll, tokens, norm, rate, updated, suspects)
 
 
-def _suspects(losses: list[BatchLoss]) -> tuple[Batch, ...]:
+def _suspects(losses: list[BatchLoss], *, none_needed: bool) -> tuple[Batch, ...]:
     culprits = tuple(each.batch for each in losses if not torch.isfinite(each.loss))
-    return culprits or tuple(each.batch for each in losses)
+    return culprits if culprits or none_needed else tuple(each.batch for each in losses)
 
 
 def corpus_nll(learner: Learner, ds: ParallelIds, batch_tokens: int) -> float:
