@@ -307,6 +307,14 @@ def test_a_rank_that_dies_is_named_and_ends_all(tmp_path):
         ranks.close()
 
 
+def test_a_rank_that_does_not_come_is_named(tmp_path):
+    store = torch.distributed.FileStore(str(tmp_path / "store"), 3)
+    store.set("came/1", "of a rank that has been gone for long")
+    for rank, absent in ((0, "ranks 1, 2 of 3"), (2, "rank 0 of 3")):
+        with pytest.raises(TrainingError, match=f"{absent} did not come within 0 s"):
+            distributed.join(rank, 3, torch.device("cpu"), store, 0.2)
+
+
 def test_batches_are_dealt_in_turn_and_every_rank_ends_at_the_same_place(tmp_path):
     run = make_run(tmp_path)
 

@@ -18,6 +18,7 @@ torch.distributed is imported when there are several ranks.
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -217,9 +218,7 @@ class Ranks:
                 time.sleep(0.1)
         except RuntimeError:  # the store went with the process that held it
             return "a rank"
-        if not others:
-            return "a rank"
-        return f"rank{'' if len(others) == 1 else 's'} {', '.join(map(str, others))}"
+        return _named(others) if others else "a rank"
 
 
 ALONE = Ranks()
@@ -236,6 +235,7 @@ def join(rank: int, size: int, device: torch.device, store: Any, patience_second
     if device.type == "cuda":
         torch.cuda.set_device(device)
     ranks = Ranks(rank, size, patience_seconds)
+    store = _meeting_place(ranks, store, patience_seconds)
     try:
         dist.init_process_group(
             # what ranks agree on lies in the processor's memory, whatever they compute on
@@ -248,11 +248,48 @@ def join(rank: int, size: int, device: torch.device, store: Any, patience_second
         ranks._waiting = dist.new_group(backend="gloo", timeout=timedelta(days=365))  # noqa: SLF001  # our own
     except RuntimeError as error:
         raise TrainingError(
-            f"rank {rank}: the other ranks, {size - 1} of them, did not all come: {error}",
-            "look at what they say; each is to be started with the same command",
+            f"the ranks cannot reach each other: {error}",
+            "on several machines, name the network they share in GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME",
         ) from error
     ranks._store = store  # noqa: SLF001
     return ranks
+
+
+def _meeting_place(ranks: Ranks, store: Any, patience_seconds: float) -> Any:
+    """Return a part of `store` that is new, and the same for all ranks.
+
+    torchrun has one store for all restarts (seen in 2.13), in which the ranks that are gone have left their addresses.
+    So each rank comes with a token of its own, and the first answers until all have heard from it.
+
+    Raises: TrainingError naming those that do not come.
+    """
+    from torch.distributed.distributed_c10d import PrefixStore
+
+    token = secrets.token_hex(8)
+    store.set(f"came/{ranks.rank}", token)
+    end_time = time.monotonic() + patience_seconds
+    absent = list(range(1, ranks.size)) if ranks.is_first else [0]
+    while absent and time.monotonic() < end_time:
+        if ranks.is_first:
+            for other in absent:
+                if store.check([f"came/{other}"]):
+                    store.set(f"welcome/{store.get(f'came/{other}').decode()}", token)
+            absent = [other for other in absent if not store.check([f"heard/{token}/{other}"])]
+        elif store.check([f"welcome/{token}"]):
+            token, absent = store.get(f"welcome/{token}").decode(), []
+            store.set(f"heard/{token}/{ranks.rank}", "")
+        time.sleep(0.01)
+    if absent:
+        raise TrainingError(
+            f"{_named(absent)} of {ranks.size} did not come within {patience_seconds:.0f} s",
+            "look at what it said; each rank is to be started with the same command",
+        )
+    return PrefixStore(token, store)
+
+
+def _named(numbers: Iterable[int]) -> str:
+    names = [str(number) for number in numbers]
+    return f"rank{'' if len(names) == 1 else 's'} {', '.join(names)}"
 
 
 def deal(batches: TrainingBatches, count: int, ranks: Ranks) -> list[Batch]:
