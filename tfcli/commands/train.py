@@ -106,8 +106,8 @@ def train(
     if precision is not None:
         refuse_unknown_precision(precision)
     ranks, device = meet(device)
-    # at a restart, what there is now is what this very command has made
-    fresh = fresh and ranks.is_first and not restarted()
+    fresh = fresh and not restarted()  # a command that torchrun repeats goes on with what it has made
+    drops = fresh and ranks.is_first and not dry_run
     with ranks.first_ahead():
         if fresh and out is not None:
             _refuse_strange_folder(out)
@@ -130,9 +130,9 @@ def train(
 
         pick_device(device or "auto")  # before anything is written or dropped
         refuse_impossible(settings)
-        plan = TokenizerPlan(tokenizer_of(opened.initial, run_dir), replace=fresh and not dry_run)
+        plan = TokenizerPlan(tokenizer_of(opened.initial, run_dir), replace=drops)
         prepared = prepare(settings, opened.train, opened.valid, run_dir, say_or_warn, plan)
-        if fresh and not dry_run:
+        if drops:
             _start_over(run_dir, settings)
     log = None if dry_run or not ranks.is_first else run_dir / "log.txt"
     with ConsoleReporter(settings.training.max_steps, log) as reporter:

@@ -206,7 +206,7 @@ class TrainingSection(Section):
     batch_tokens: Annotated[int, Field(ge=64)] = 4096
     """Padded size of a batch: the longer side's longest sentence times the sentences; unit: pieces."""
     accumulation_steps: PositiveInt = 1
-    """Batches whose gradients are summed before each update."""
+    """Batches whose gradients are summed before each update, by each process where there are several."""
     max_steps: PositiveInt = 20_000
     """Updates after which training ends."""
     learning_rate: PositiveFloat = 1e-3

@@ -200,15 +200,16 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
+            missing = self._missing()
+            who = f"{_named(missing) if missing else 'a rank'} of {self.size} {'have' if len(missing) > 1 else 'has'}"
             late = "timed out" in str(error).lower()
-            how = f"has not answered for {self._patience_seconds:.0f} s" if late else "has ended"
             raise TrainingError(
-                f"{self._missing()} of {self.size} {how}",
+                f"{who} not answered for {self._patience_seconds:.0f} s" if late else f"{who} ended",
                 "what it said before tells why; run again: training goes on from the last checkpoint",
             ) from error
 
-    def _missing(self) -> str:
-        """Call the roll: name the ranks that do not notice within a few seconds that one is gone or late."""
+    def _missing(self) -> list[int]:
+        """Call the roll: return the ranks that do not notice within a few seconds that one is gone or late."""
         others = {rank: f"missed-one/{rank}" for rank in range(self.size) if rank != self.rank}
         try:
             self._store.set(f"missed-one/{self.rank}", "")
@@ -217,8 +218,8 @@ class Ranks:
                 others = {rank: key for rank, key in others.items() if not self._store.check([key])}
                 time.sleep(0.1)
         except RuntimeError:  # the store went with the process that held it
-            return "a rank"
-        return _named(others) if others else "a rank"
+            return []
+        return list(others)
 
 
 ALONE = Ranks()
