@@ -18,7 +18,7 @@ torch.distributed is imported when there are several ranks.
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import time
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -266,7 +266,7 @@ def _meeting_place(ranks: Ranks, store: Any, patience_seconds: float) -> Any:
     """
     from torch.distributed.distributed_c10d import PrefixStore
 
-    token = secrets.token_hex(8)
+    token = os.urandom(8).hex()
     store.set(f"came/{ranks.rank}", token)
     end_time = time.monotonic() + patience_seconds
     absent = list(range(1, ranks.size)) if ranks.is_first else [0]
