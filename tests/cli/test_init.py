@@ -80,10 +80,13 @@ def test_the_first_loss_is_that_of_the_model(recipe, small_run, tmp_path):
     from tfcli.corpus.shards import ParallelIds
     from tfcli.model.folder import load_model_folder
     from tfcli.training.learner import Learner
+    from tfcli.training.packer import Packer
     from tfcli.training.step import corpus_nll
 
     model = load_model_folder(small_run).model
-    learner = Learner(model, model, None, torch.device("cpu"), "fp32", 0.0, None, None, None)
+    cpu = torch.device("cpu")
+    packer = Packer(cpu, model.config.n_heads, varlen=False, fill=None)
+    learner = Learner(model, model, None, cpu, "fp32", 0.0, None, None, None, packer)
     nll = corpus_nll(learner, ParallelIds.open(tmp_path / "run" / "corpus" / "train"), 100_000)
     assert first["perplexity"] == pytest.approx(torch.tensor(nll).exp().item(), rel=1e-4)
 
