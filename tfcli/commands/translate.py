@@ -1,14 +1,12 @@
 """The verb `translate`: lines in, lines out; from standard input or files."""
 
-import sys
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfcli.commands.console import detail, progress, say, share_the_cores, warn
+from tfcli.commands.console import detail, share_the_cores
 from tfcli.commands.options import (
     HARDWARE_PANEL,
     OUTPUT_PANEL,
@@ -16,17 +14,37 @@ from tfcli.commands.options import (
     PrecisionOption,
     refuse_unknown_precision,
 )
-from tfcli.errors import DataError, RecipeError
-from tfcli.wording import counted
+from tfcli.commands.translate_files import find_jobs
+from tfcli.commands.translate_jobs import Work, carry_out, converse, refuse_existing, still_to_do, terms_of
+from tfcli.errors import RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from tfcli.text.fields import Field
 
-    from tfcli.decoding.stream import StreamCounts
-    from tfcli.decoding.translator import Translator
-
+INPUT_PANEL = "Input"
 SEARCH_PANEL = "Search"
 WINDOW_LINES = 2000
+# Options that say where text is rather than what becomes of it, or whose effect is recorded otherwise.
+NOT_IN_JOURNAL = {
+    "run",
+    "files",
+    "out",
+    "suffix",
+    "force",
+    "form",
+    "as_json",
+    "quiet",
+    "verbose",
+    "show_help",
+}
+
+
+class LongLines(StrEnum):
+    """What becomes of a line that is too long for the model."""
+
+    SPLIT = "split"
+    TRUNCATE = "truncate"
+    ERROR = "error"
 
 
 class OutputFormat(StrEnum):
@@ -38,9 +56,13 @@ class OutputFormat(StrEnum):
 
 
 def translate(
+    context: typer.Context,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder or a model folder.")],
     files: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILES", help="Source text, plain, .gz or .xz.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILES", help="Source text, plain, .gz or .xz; a folder; or a pattern in quotes."
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -48,6 +70,48 @@ def translate(
             "--out", "-o", metavar="FILE|DIR", help=r"Where translations go.  \[default: standard output]"
         ),
     ] = None,
+    suffix: Annotated[
+        str | None,
+        typer.Option(
+            metavar=".SUFFIX",
+            help="Replace the suffix of inputs: .de makes in.de of in.en.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write over outputs that exist.", rich_help_panel=OUTPUT_PANEL)
+    ] = False,
+    column: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Translate this column of tab-separated text; adds one at the end.",
+            rich_help_panel=INPUT_PANEL,
+        ),
+    ] = None,
+    field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Translate this field of JSON lines; adds the field translation.",
+            rich_help_panel=INPUT_PANEL,
+        ),
+    ] = None,
+    on_long: Annotated[
+        LongLines,
+        typer.Option(
+            help="Lines too long for the model: in parts, cut off, or an error.",
+            rich_help_panel=INPUT_PANEL,
+        ),
+    ] = LongLines.SPLIT,
+    interactive: Annotated[
+        bool,
+        typer.Option(
+            "--interactive",
+            help="Answer line by line, with a prompt on a terminal.",
+            rich_help_panel=INPUT_PANEL,
+        ),
+    ] = False,
     form: Annotated[
         OutputFormat | None,
         typer.Option(
@@ -95,9 +159,14 @@ def translate(
         )
     if precision is not None:
         refuse_unknown_precision(precision)
-    jobs = _jobs(files or [], out)
+    wanted = _field(column, field, chosen)
+    if interactive and (files or out is not None or suffix is not None):
+        raise RecipeError("--interactive answers standard input alone", "leave out FILES, -o and --suffix")
+    jobs = find_jobs(files or [], out, suffix)
+    refuse_existing(jobs, force)
     share_the_cores()
     from tfcli.decoding.loading import load_translator
+    from tfcli.decoding.stream import StreamSettings
 
     translator = load_translator(
         run,
@@ -110,8 +179,32 @@ def translate(
     detail(
         f"{run}: {translator.engine.device}, {translator.engine.precision}, beam size {translator.decoding.beam_size}"
     )
-    for source, target in jobs:
-        _translate_one(translator, source, target, chosen, n_best)
+    settings = StreamSettings(WINDOW_LINES, chosen.value, n_best, field=wanted, on_long=on_long.value)
+    options = {name: value for name, value in context.params.items() if name not in NOT_IN_JOURNAL}
+    work = Work(translator, settings, terms_of(options, run, translator, settings), force)
+    if interactive:
+        converse(work)
+        return
+    for job in still_to_do(work, jobs):
+        carry_out(work, job)
+
+
+def _field(column: int | None, name: str | None, form: OutputFormat) -> "Field | None":
+    """Return where in a line its text stands, None when all of it is text."""
+    from tfcli.text.fields import Column, JsonField
+
+    if column is None and name is None:
+        return None
+    if column is not None and name is not None:
+        raise RecipeError(
+            f"--column {column} and --field {name} contradict each other", "leave one of them out"
+        )
+    if form is not OutputFormat.TEXT:
+        option = f"--column {column}" if column is not None else f"--field {name}"
+        raise RecipeError(
+            f"{option} and --format {form} contradict each other", f"lines keep their own form with {option}"
+        )
+    return Column(column) if column is not None else JsonField(name or "")
 
 
 def _format(given: OutputFormat | None, *, as_json: bool) -> OutputFormat:
@@ -120,129 +213,3 @@ def _format(given: OutputFormat | None, *, as_json: bool) -> OutputFormat:
     if given not in (None, OutputFormat.JSONL):
         raise RecipeError(f"--json and --format {given} contradict each other", "leave one of them out")
     return OutputFormat.JSONL
-
-
-def _jobs(files: list[Path], out: Path | None) -> list[tuple[Path | None, Path | None]]:
-    """Pair every input with its output; None stands for standard input or output."""
-    for file in files:
-        if file.is_dir():
-            raise DataError(f"{file}: a folder, expected a file", "name the files in it")
-        if not file.exists():
-            raise DataError(f"{file}: no such file", "check the path")
-    if not files:
-        if out is not None and out.is_dir():
-            raise RecipeError(f"{out}: a folder, but the input has no name", "give -o FILE")
-        return [(None, out)]
-    if out is None:
-        return [(file, None) for file in files]
-    targets = _targets(files, out)
-    for file, target in zip(files, targets, strict=True):
-        if target.exists() and target.samefile(file):
-            raise RecipeError(f"{file}: would be overwritten by its own translation", "give another -o")
-    return list(zip(files, targets, strict=True))
-
-
-def _targets(files: list[Path], out: Path) -> list[Path]:
-    if len(files) == 1 and not out.is_dir():
-        return [out]
-    if out.exists() and not out.is_dir():
-        raise RecipeError(f"{out}: a file, but there are {len(files)} inputs", "give -o FOLDER")
-    names = [_plain_name(file) for file in files]
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise RecipeError(f"several inputs would become {out / doubled[0]}", "translate them one by one")
-    return [out / name for name in names]
-
-
-def _plain_name(file: Path) -> str:
-    return file.stem if file.suffix in (".gz", ".xz") else file.name
-
-
-def _translate_one(
-    translator: "Translator", source: Path | None, target: Path | None, form: OutputFormat, n_best: int
-) -> None:
-    from tfcli.decoding.stream import StreamSettings, translate_stream
-    from tfcli.text.lines import count_lines
-
-    name = str(source) if source is not None else "standard input"
-    settings = StreamSettings(WINDOW_LINES, form.value, n_best, name)
-    # a pipe can be read only once: its lines are not counted beforehand
-    total = count_lines(source) if source is not None and source.is_file() else None
-    shown = progress(name, total, "line", streams=target is None)
-    with _reading(source) as lines, _writing(target) as sink, shown as bar:
-        counts = translate_stream(translator, lines, sink, settings, bar.advance)
-        expected = counts.lines if total is None else total
-        if not counts.lines == counts.written == expected:
-            raise DataError(
-                f"{name}: {counted(counts.lines, 'line')} read, {counts.written:,} written, {expected:,} expected",
-                "was the file changed meanwhile? no output was kept",
-            )
-    _report(name, source, counts)
-    if target is not None:
-        say(f"{target}: {counted(counts.lines, 'line')}")
-
-
-@contextmanager
-def _reading(source: Path | None) -> "Iterator[BinaryIO]":
-    from tfcli.text.lines import open_binary
-
-    if source is None:
-        yield sys.stdin.buffer
-        return
-    with open_binary(source) as stream:
-        yield stream
-
-
-@contextmanager
-def _writing(target: Path | None) -> "Iterator[BinaryIO]":
-    """Yield where translations go.
-
-    Raises: DataError when they cannot be written; BrokenPipeError when whoever read them has gone away.
-    """
-    try:
-        with _sink(target) as sink:
-            yield sink
-    except BrokenPipeError:
-        raise
-    except OSError as error:  # of the sink: what goes wrong in reading is a DataError already
-        raise DataError(
-            f"{target or 'standard output'}: cannot be written: {error.strerror or error}",
-            "check the path, its permissions and the space on the disk",
-        ) from error
-
-
-@contextmanager
-def _sink(target: Path | None) -> "Iterator[BinaryIO]":
-    """Yield standard output, a device or a pipe, or a file that gets its name only when it is whole."""
-    from tfcli.text.whole_file import whole_file
-
-    if target is None:
-        yield sys.stdout.buffer
-        return
-    if (
-        target.exists() and not target.is_file()
-    ):  # beside /dev/null, and in its place, there is nothing to put
-        with target.open("wb") as stream:
-            yield stream
-        return
-    place = target.resolve()  # a link stays one
-    if not place.parent.exists():
-        place.parent.mkdir(parents=True)
-    with whole_file(place) as stream:
-        yield stream
-
-
-def _report(name: str, source: Path | None, counts: "StreamCounts") -> None:
-    from tfcli.text.lines import utf16_remedy
-
-    if counts.utf16:
-        warn(f"{name} is UTF-16, but was read as UTF-8; {utf16_remedy(source)}")
-    if counts.invalid:
-        more = ", ..." if counts.invalid > len(counts.first_invalid) else ""
-        shown = ", ".join(map(str, counts.first_invalid)) + more
-        warn(f"{name}: bytes that are no UTF-8 were replaced in {counted(counts.invalid, 'line')}: {shown}")
-    if counts.split:
-        verb = "was" if counts.split == 1 else "were"
-        say(
-            f"{name}: {counted(counts.split, 'line')} {verb} too long for the model and {verb} translated in parts"
-        )

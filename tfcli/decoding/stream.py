@@ -6,16 +6,20 @@ import json
 import os
 import select
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from tfcli.text.lines import UTF16_MARKS, decode_line, reading
+from tfcli.decoding.translator import TooLongError
+from tfcli.errors import DataError
+from tfcli.text.fields import UnfitLineError
+from tfcli.text.lines import UTF16_MARKS, decode_line, open_binary, reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tfcli.decoding.translator import Translation, Translator
+    from tfcli.decoding.translator import OnLong, Translation, Translator
+    from tfcli.text.fields import Field
 
 Format = Literal["text", "tsv", "jsonl"]
 SHOWN_LINES = 10
@@ -29,6 +33,7 @@ class StreamCounts:
     lines: int = 0
     written: int = 0
     split: int = 0
+    truncated: int = 0
     invalid: int = 0
     utf16: bool = False  # what came begins as UTF-16 does
     first_invalid: list[int] = field(default_factory=list)  # at most SHOWN_LINES of them
@@ -36,48 +41,109 @@ class StreamCounts:
 
 @dataclass(frozen=True)
 class StreamSettings:
-    """How a stream is cut and written; `name` is what errors in reading call it."""
+    """How a stream is cut and written; `name` is what errors in reading call it.
+
+    A window ends after so many lines or bytes, whichever comes first.
+    """
 
     window_lines: int
     format: Format = "text"
     n_best: int = 1
     name: str = "standard input"
+    window_bytes: int = 1 << 20
+    field: Field | None = None  # None: the line is the text
+    on_long: OnLong = "split"
+
+
+@dataclass(frozen=True)
+class Window:
+    """Lines as they were read and as they are to be written, ends included; `counts` are of all up to here."""
+
+    taken: bytes
+    given: bytes
+    counts: StreamCounts
 
 
 def translate_stream(
     translator: Translator,
     source: BinaryIO,
-    sink: BinaryIO,
     settings: StreamSettings,
     advance: Callable[[int], None] | None = None,
-) -> StreamCounts:
-    r"""Read lines (ended by `\n` alone) until the end, write as many; flushed after each window.
+    before: StreamCounts | None = None,
+) -> Iterator[Window]:
+    r"""Read lines (ended by `\n` alone) until the end and yield as many translations, window by window.
 
     A final line without `\n` stays without when its translation alone is written. Bytes that are no UTF-8 are
-    replaced, and their lines counted.
+    replaced, and their lines counted. `before` is what was counted in the part of the source that is already read.
 
-    Raises: DataError when the source cannot be read to its end.
+    Raises: DataError when the source cannot be read to its end, or a line of it cannot be translated.
     """
-    counts = StreamCounts()
+    counts = before or StreamCounts()
     for window in _windows(source, settings):
-        lines = []
+        texts = []
+        counts = replace(counts, first_invalid=[*counts.first_invalid])
         for raw in window:
             counts.lines += 1
-            line, replaced = decode_line(raw.removesuffix(b"\n"))
+            text, replaced = _text(raw, counts.lines, settings)
             if replaced:
                 counts.invalid += 1
                 counts.utf16 |= counts.lines == 1 and raw.startswith(UTF16_MARKS)
                 if len(counts.first_invalid) < SHOWN_LINES:
                     counts.first_invalid.append(counts.lines)
-            lines.append(line)
-        translations = translator.translate(lines, advance, settings.n_best)
+            texts.append(text)
+        try:
+            translations = translator.translate(texts, advance, settings.n_best, settings.on_long)
+        except TooLongError as error:
+            raise DataError(
+                f"{settings.name}:{counts.written + error.place + 1}: {error}",
+                "cut the line, or have --on-long split or truncate it",
+            ) from error
+        given = []
         for raw, translation in zip(window, translations, strict=True):
             counts.split += translation.n_parts > 1
-            end = b"\n" if raw.endswith(b"\n") or settings.format != "text" else b""
-            sink.write(render(translation, settings.format).encode("utf-8") + end)
+            counts.truncated += translation.truncated
+            given.append(_written(raw, translation, settings))
             counts.written += 1
-        sink.flush()
-    return counts
+        yield Window(b"".join(window), b"".join(given), counts)
+
+
+def count_fit_lines(path: Path, wanted: Field) -> int:
+    """Count the lines of a file, and see that every one has the field.
+
+    Raises: DataError naming the first that has not, or when the file cannot be read.
+    """
+    settings = StreamSettings(1, name=str(path), field=wanted)
+    number = 0
+    with reading(path), open_binary(path) as stream:
+        for number, raw in enumerate(stream, start=1):
+            _text(raw, number, settings)
+    return number
+
+
+def _text(raw: bytes, number: int, settings: StreamSettings) -> tuple[str, bool]:
+    """Return what of a line is to be translated, and whether bytes in it that are no UTF-8 were replaced."""
+    line = raw.removesuffix(b"\n")
+    if settings.field is None or _is_blank(line):
+        return decode_line(line)
+    try:
+        return settings.field.take(line)
+    except UnfitLineError as error:
+        raise DataError(f"{settings.name}:{number}: {error}", "correct the line, or leave it out") from error
+
+
+def _is_blank(line: bytes) -> bool:
+    return not line.strip(b" \r")  # tabs are empty columns
+
+
+def _written(raw: bytes, translation: Translation, settings: StreamSettings) -> bytes:
+    """Return the line that is written for one that was read, with its end."""
+    line = raw.removesuffix(b"\n")
+    end = raw[len(line) :]
+    if settings.field is not None:
+        return (line if _is_blank(line) else settings.field.put(line, translation.text)) + end
+    # a tokenizer with bytes among its pieces can spell a line feed
+    text = render(translation, settings.format).replace("\n", " ")
+    return text.encode() + (end if settings.format == "text" else b"\n")
 
 
 def render(translation: Translation, form: Format) -> str:
@@ -97,13 +163,16 @@ def _windows(source: BinaryIO, settings: StreamSettings) -> Iterator[list[bytes]
     """Yield the lines, ends included, so many at a time; from whoever is still writing, what is there by now."""
     lines = _live_lines(source) if _is_live(source) else source
     window: list[bytes] = []
+    size = 0
     with reading(Path(settings.name)):
         for raw in lines:
             if raw:
                 window.append(raw)
-            if window and (not raw or len(window) >= settings.window_lines):
+                size += len(raw)
+            full = len(window) >= settings.window_lines or size >= settings.window_bytes
+            if window and (not raw or full):
                 yield window
-                window = []
+                window, size = [], 0
     if window:
         yield window
 

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfcli.decoding.engine import SearchSettings
 from tfcli.decoding.hypothesis import Hypothesis, normalized
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
     from tfcli.decoding.engine import Engine
     from tfcli.recipe.schema import DecodingSection
+
+OnLong = Literal["split", "truncate", "error"]  # what to do with a line that is too long for the model
+
+
+class TooLongError(ValueError):
+    """A line is too long for the model: the one at `place`, counted from 0."""
+
+    def __init__(self, place: int, pieces: int, limit: int) -> None:
+        super().__init__(f"{pieces:,} pieces, but the model takes {limit:,}")
+        self.place = place
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class Translation:
 
     hypotheses: tuple[ScoredText, ...]
     n_parts: int = 1
+    truncated: bool = False
 
     @property
     def text(self) -> str:
@@ -60,6 +71,7 @@ class _Part:
     line: int
     ids: list[int]  # end mark included
     separator: str  # what stood behind it in the line
+    truncated: bool = False
 
 
 class Translator:
@@ -80,20 +92,25 @@ class Translator:
         self.info = info or {}
 
     def translate(
-        self, lines: Sequence[str], advance: Callable[[int], None] | None = None, n_best: int = 1
+        self,
+        lines: Sequence[str],
+        advance: Callable[[int], None] | None = None,
+        n_best: int = 1,
+        on_long: OnLong = "split",
     ) -> list[Translation]:
         """Translate lines; the result has their number and order, whatever the batches were.
 
         `advance` is told how many lines are done each time some are.
 
-        Raises: RecipeError when more hypotheses are wanted than the beam holds.
+        Raises: RecipeError when more hypotheses are wanted than the beam holds; TooLongError when a line is too long
+        and that is an error.
         """
         if n_best > self.decoding.beam_size:
             raise RecipeError(
                 f"{n_best} hypotheses wanted, but the beam size is {self.decoding.beam_size}",
                 "raise --beam-size or lower --n-best",
             )
-        parts = [part for number, line in enumerate(lines) for part in self._parts(number, line)]
+        parts = [part for number, line in enumerate(lines) for part in self._parts(number, line, on_long)]
         parts_left = [0] * len(lines)
         for part in parts:
             parts_left[part.line] += 1
@@ -110,13 +127,17 @@ class Translator:
                 advance(1)
         return self._joined(len(lines), parts, found)
 
-    def _parts(self, number: int, line: str) -> list[_Part]:
+    def _parts(self, number: int, line: str, on_long: OnLong) -> list[_Part]:
         """Return the line as the model takes it: whole, in parts, or not at all when the tokenizer leaves nothing."""
         if not line.strip():
             return []
         ids = self.tokenizer.encode_src(line)
         if len(ids) <= self.max_source_pieces:
             return [_Part(number, [*ids, Tokenizer.eos_id], "")] if ids else []
+        if on_long == "error":
+            raise TooLongError(number, len(ids), self.max_source_pieces)
+        if on_long == "truncate":
+            return [_Part(number, [*ids[: self.max_source_pieces], Tokenizer.eos_id], "", truncated=True)]
 
         def fits(text: str) -> bool:
             return len(self.tokenizer.encode_src(text)) <= self.max_source_pieces
@@ -144,7 +165,8 @@ class Translator:
             depth = min(len(found[i]) for i in indices)
             separators = [parts[i].separator for i in indices]
             joined = [self._join([found[i][rank] for i in indices], separators) for rank in range(depth)]
-            translations.append(Translation(tuple(joined), n_parts=len(indices)))
+            truncated = parts[indices[0]].truncated
+            translations.append(Translation(tuple(joined), len(indices), truncated))
         return translations
 
     def _join(self, hypotheses: list[Hypothesis], separators: list[str]) -> ScoredText:
