@@ -43,3 +43,13 @@ def echoed(content):
     """Return what must come out for these bytes: blank lines blank, what is no UTF-8 replaced."""
     lines = content.decode("utf-8", errors="replace").split("\n")
     return "\n".join(line if line.strip() else "" for line in lines).encode()
+
+
+def use_echo(patch, folder):
+    """Have `translate` load such a translator for `model` in this folder, which becomes the current one."""
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text("{}")
+    patch.chdir(folder)
+    patch.setattr("tfcli.decoding.loading.load_translator", lambda *_, **__: echo_translator())
+    patch.setattr("tfcli.commands.translate.WINDOW_LINES", 3)
+    patch.setattr("os.fsync", lambda _: None)  # what is not killed needs no disk

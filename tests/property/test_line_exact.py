@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.fake_translation import echo_translator, echoed
+from tests.fake_translation import echoed, use_echo
 from tfcli.app import main
 from tfcli.commands import console
 
@@ -35,15 +35,8 @@ LONG = b"x" * 100_000 + b"\n" + b"One sentence. " * 7_000 + b"\n" + b"a, " * 33_
 
 @pytest.fixture(scope="module", autouse=True)
 def _echoes(tmp_path_factory):
-    """Have `translate` load an engine that gives back what it gets, from a folder that looks like a model."""
-    folder = tmp_path_factory.mktemp("echo")
-    (folder / "model").mkdir()
-    (folder / "model" / "config.json").write_text("{}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr("tfcli.decoding.loading.load_translator", lambda *_, **__: echo_translator())
-        patch.setattr("tfcli.commands.translate.WINDOW_LINES", 3)
-        patch.setattr("os.fsync", lambda _: None)  # nothing is killed here
+        use_echo(patch, tmp_path_factory.mktemp("echo"))
         yield
 
 
@@ -134,8 +127,3 @@ def test_a_column_is_translated_and_all_else_stays(rows, with_returns):
     for row, line in zip(rows, got, strict=True):
         assert line.removesuffix(b"\r").split(b"\t") == [*row, echoed(row[1])]
         assert line.endswith(b"\r") == with_returns
-
-
-def test_a_line_feed_among_the_pieces_breaks_no_line(monkeypatch):
-    monkeypatch.setattr("tests.fake_translation.Characters.decode_tgt", lambda self, ids: "one\ntwo")
-    assert translated(stdin=b"a\nb")[0] == b"one two\none two"

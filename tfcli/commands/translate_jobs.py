@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tfcli import __version__
-from tfcli.commands.console import progress, say, warn
+from tfcli.commands.console import Progress, progress, say, warn
 from tfcli.commands.translate_files import Job
 from tfcli.errors import DataError, RecipeError
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
-    from tfcli.decoding.stream import StreamCounts, StreamSettings, Window
+    from tfcli.decoding.stream import StreamCounts, StreamSettings
     from tfcli.decoding.translator import Translator
 
 SHOWN_FILES = 10
@@ -144,14 +144,11 @@ def carry_out(work: Work, job: Job) -> None:
     name = str(job.source) if job.source is not None else "standard input"
     work.settings = replace(work.settings, name=name)
     total = _count(work, job.source)
-    with (
-        _writing(job.target),
-        progress(name, total, "line", streams=job.target is None) as bar,
-    ):
+    with _writing(job.target), progress(name, total, "line", streams=job.target is None) as bar:
         if _keeps_journal(job):
-            counts = _with_journal(work, job, total, bar.advance)
+            counts = _with_journal(work, job, total, bar)
         else:
-            counts = _in_one_go(work, job, total, bar.advance)
+            counts = _in_one_go(work, job, total, bar)
     _report(name, job.source, counts)
     if job.target is not None:
         say(f"{job.target}: {counted(counts.lines, 'line')}")
@@ -169,9 +166,7 @@ def _count(work: Work, source: Path | None) -> int | None:
     )
 
 
-def _with_journal(
-    work: Work, job: Job, total: int | None, advance: Callable[[float], None]
-) -> "StreamCounts":
+def _with_journal(work: Work, job: Job, total: int | None, bar: Progress) -> "StreamCounts":
     from tfcli.decoding.journal import journaled
     from tfcli.decoding.stream import translate_stream
 
@@ -183,10 +178,10 @@ def _with_journal(
             warn(f"{job.target}: what an earlier run had done is dropped, it starts over ({journal.dropped})")
         if journal.counts.lines:
             say(f"{job.target}: goes on after {counted(journal.counts.lines, 'line')}")
-            advance(journal.counts.lines)
+            bar.update(total=(total or 0) - journal.counts.lines)  # so that rate and time left are right
         try:
             for window in translate_stream(
-                work.translator, journal.source, work.settings, advance, journal.counts
+                work.translator, journal.source, work.settings, bar.advance, journal.counts
             ):
                 journal.commit(window.taken, pack(window.given), window.counts)
             if not journal.counts.lines:
@@ -217,33 +212,23 @@ def _compare(
         )
 
 
-def _in_one_go(work: Work, job: Job, total: int | None, advance: Callable[[float], None]) -> "StreamCounts":
+def _in_one_go(work: Work, job: Job, total: int | None, bar: Progress) -> "StreamCounts":
     from tfcli.decoding.stream import StreamCounts, translate_stream
 
     pack = _packer(job.target)
     counts = StreamCounts()
     with _reading(job.source) as source, _sink(job.target) as sink:
-        for window in translate_stream(work.translator, source, work.settings, advance):
-            if job.target is None:
-                _write_on(work, window, sink)
-            else:
-                sink.write(pack(window.given))
+        for window in translate_stream(work.translator, source, work.settings, bar.advance):
+            if work.line_is_open:
+                sink.write(b"\n")  # the file before ended without: its last line and our first are two
+            sink.write(pack(window.given))
+            work.line_is_open = job.target is None and not window.given.endswith(b"\n")
             sink.flush()
             counts = window.counts
         if not counts.lines and job.target is not None:
             sink.write(pack(b""))
         _compare(job.source, counts, total, lambda: None)
     return counts
-
-
-def _write_on(work: Work, window: "Window", sink: BinaryIO) -> None:
-    """Write to standard output; a file without a last line feed does not run into the next one."""
-    if work.line_is_open and window.counts.lines == window.taken.count(b"\n") + (
-        not window.taken.endswith(b"\n")
-    ):
-        sink.write(b"\n")
-    sink.write(window.given)
-    work.line_is_open = not window.given.endswith(b"\n")
 
 
 def converse(work: Work) -> None:

@@ -141,9 +141,7 @@ def _written(raw: bytes, translation: Translation, settings: StreamSettings) -> 
     end = raw[len(line) :]
     if settings.field is not None:
         return (line if _is_blank(line) else settings.field.put(line, translation.text)) + end
-    # a tokenizer with bytes among its pieces can spell a line feed
-    text = render(translation, settings.format).replace("\n", " ")
-    return text.encode() + (end if settings.format == "text" else b"\n")
+    return render(translation, settings.format).encode() + (end if settings.format == "text" else b"\n")
 
 
 def render(translation: Translation, form: Format) -> str:
