@@ -18,40 +18,9 @@ import pytest
 
 from tests.cli.test_bad_input import refused, tree
 from tfcli.app import main
-from tfcli.recipe.schema import DecodingSection, TokenizerSection
+from tfcli.recipe.schema import TokenizerSection
 
 SENTENCES = ["the dog sleeps .", "a cat sees the bird .", "two birds sing , and the dog hears them ."]
-
-
-@pytest.fixture(scope="session")
-def tiny_model_folder(tmp_path_factory):
-    """Return a model folder of a network that has learnt nothing, and says little: quick, and as good for errors."""
-    import torch
-
-    from tfcli.model.config import ModelConfig
-    from tfcli.model.folder import save_model_folder
-    from tfcli.model.transformer import Transformer
-    from tfcli.text.tokenizer import train_tokenizer
-
-    settings = TokenizerSection(kind="char", vocab_size=40)
-    tokenizer = train_tokenizer(settings, SENTENCES, SENTENCES, lambda _: None)
-    torch.manual_seed(1)
-    size = tokenizer.src_vocab_size
-    model = Transformer(
-        ModelConfig(
-            src_vocab_size=size, tgt_vocab_size=size, n_encoder_layers=1, n_decoder_layers=1, d_model=8, d_ff=8,
-            n_heads=2, dropout=0.0, attention_dropout=0.0, norm="pre", positions="sinusoidal", activation="relu",
-            tie_embeddings="none", max_positions=256,
-        )
-    ).eval()  # fmt: skip
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(4)  # else it says the same whatever it is asked
-    decoding = DecodingSection(beam_size=1, max_output_ratio=0.01, max_output_extra=4).model_dump()
-    info = {"decoding": decoding, "max_source_pieces": 200, "precision": "fp32", "tfcli_version": "0.0.1"}
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    save_model_folder(folder, model, tokenizer, info, "card")
-    return folder
 
 
 @pytest.fixture

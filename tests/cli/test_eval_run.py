@@ -85,7 +85,7 @@ class LookupTranslator:
         self.table = table
         self.info = {"trained": {"step": 800, "validation_bleu": 33.5}}
         self.decoding = DecodingSection(beam_size=beam_size or 5)
-        self.engine = SimpleNamespace(device="cpu", precision="fp32")
+        self.engine = SimpleNamespace(name="torch", device="cpu", precision="fp32")
         self.asked: list[list[str]] = []
 
     def translate(
@@ -186,6 +186,7 @@ def test_scores_json_says_what_was_scored_and_how_and_info_shows_it(
     assert record["decoding"] == {
         **DecodingSection(beam_size=5).model_dump(),
         "device": "cpu",
+        "engine": "torch",
         "precision": "fp32",
     }
     age = datetime.now(UTC) - datetime.fromisoformat(record["created"])

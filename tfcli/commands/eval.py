@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tfcli.commands.console import (
+    detail,
     print_json,
     print_table,
     print_text,
@@ -19,7 +20,9 @@ from tfcli.commands.console import (
 from tfcli.commands.options import (
     DATA_ROOT_HELP,
     DEVICE_HELP,
+    ENGINE_HELP,
     PRECISION_HELP,
+    TRANSLATION_PRECISIONS,
     JsonOption,
     refuse_unknown_precision,
 )
@@ -65,6 +68,7 @@ def evaluate(
         int | None,
         typer.Option(min=1, help=r"1 is greedy search.  \[default: the recipe's]", rich_help_panel=RUN_PANEL),
     ] = None,
+    engine: Annotated[str | None, typer.Option(help=ENGINE_HELP, rich_help_panel=RUN_PANEL)] = None,
     precision: Annotated[str | None, typer.Option(help=PRECISION_HELP, rich_help_panel=RUN_PANEL)] = None,
     device: Annotated[str | None, typer.Option(help=DEVICE_HELP, rich_help_panel=RUN_PANEL)] = None,
     data_root: Annotated[Path | None, typer.Option(help=DATA_ROOT_HELP, rich_help_panel=RUN_PANEL)] = None,
@@ -115,14 +119,18 @@ def evaluate(
     Example: tfcli eval runs/demo --src test.en --ref test.de
     Example: tfcli eval --hyp out.en --ref test.en.gz --json
     """
-    search = {"--beam-size": beam_size, "--precision": precision}  # what changes the translations
+    search = {
+        "--beam-size": beam_size,
+        "--engine": engine,
+        "--precision": precision,
+    }  # what changes the translations
     of_runs = {"--test": tests, **search, "--device": device, "--data-root": data_root, "--out": out}
     of_runs["--src"] = src
     of_files = {"--hyp": hyp, "--ref": refs, "--tokenize": tokenize, "--lowercase": lowercase or None}
     _refuse_contradictions(run, of_runs, of_files)
     recipe: Recipe | None = None
     if precision is not None:
-        refuse_unknown_precision(precision)
+        refuse_unknown_precision(precision, TRANSLATION_PRECISIONS)
     if run is not None:
         if src is not None and refs is not None:
             settings = _scoring(tokenize, lowercase=lowercase, run=run)
@@ -131,7 +139,9 @@ def evaluate(
             recipe = _recipe_of(run)
             settings = recipe.scoring
             sets = _sets(recipe, run, tests or [], data_root)
-        translator = _load(run, device=device or "auto", precision=precision, beam_size=beam_size)
+        translator = _load(
+            run, engine=engine or "auto", device=device or "auto", precision=precision, beam_size=beam_size
+        )
         tried = [name for name, value in {"--src": src, **search}.items() if value is not None]
         results = evaluate_run(run, _kept_in(run, out, tried), sets, settings, translator)
     elif hyp is not None and refs is not None:
@@ -267,11 +277,18 @@ def _own_set(src: Path, refs: "Sequence[Path]", settings: "ScoringSection") -> "
     return [read_own_set(src, refs)]
 
 
-def _load(run: Path, *, device: str, precision: str | None, beam_size: int | None) -> "Translator":
+def _load(
+    run: Path, *, engine: str, device: str, precision: str | None, beam_size: int | None
+) -> "Translator":
     share_the_cores()
     from tfcli.decoding.loading import load_translator
 
-    return load_translator(run, device=device, precision=precision, beam_size=beam_size)
+    translator = load_translator(
+        run, engine=engine, device=device, precision=precision, beam_size=beam_size, report=say
+    )
+    used = translator.engine
+    detail(f"{run}: {used.name}, {used.device}, {used.precision}, beam size {translator.decoding.beam_size}")
+    return translator
 
 
 def _kept_in(run: Path, out: Path | None, tried: "Sequence[str]") -> Kept | None:
@@ -321,13 +338,14 @@ def evaluate_run(
 
 def _provenance(run: Path, translator: "Translator") -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what the scores are of: the weights, and how they decode."""
-    from tfcli.model.folder import find_model_folder
+    from tfcli.model.description import find_model_folder
     from tfcli.text.files import sha256_of_content
 
     weights = find_model_folder(run) / "model.safetensors"
     model = {**translator.info.get("trained", {}), "sha256": sha256_of_content(weights)}
     decoding = {
         **translator.decoding.model_dump(mode="json"),
+        "engine": translator.engine.name,
         "device": str(translator.engine.device),
         "precision": translator.engine.precision,
     }

@@ -10,10 +10,12 @@ from tfcli.errors import RecipeError
 RUN_FOLDER_HELP = r"The run folder.  \[default: runs/NAME]"
 DATA_ROOT_HELP = "Folder that data paths start from, before TFCLI_DATA and data.root."
 DEVICE_HELP = r"auto, cpu, cuda, cuda:1 or mps.  \[default: auto]"
-PRECISION_HELP = r"auto, fp32 or bf16.  \[default: the recipe's]"
+PRECISION_HELP = r"auto, fp32, bf16 or, to translate, int8.  \[default: the recipe's]"
+ENGINE_HELP = r"auto, torch or ctranslate2.  \[default: auto, the fastest that can]"
 HARDWARE_PANEL = "Hardware"
 OUTPUT_PANEL = "Output"
 PRECISIONS = ("auto", "fp32", "bf16")
+TRANSLATION_PRECISIONS = (*PRECISIONS, "int8")
 
 RecipeArgument = Annotated[
     str | None,
@@ -37,17 +39,18 @@ DeviceOption = Annotated[
 PrecisionOption = Annotated[
     str | None, typer.Option("--precision", help=PRECISION_HELP, rich_help_panel=HARDWARE_PANEL)
 ]
+EngineOption = Annotated[
+    str | None, typer.Option("--engine", help=ENGINE_HELP, rich_help_panel=HARDWARE_PANEL)
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=OUTPUT_PANEL)
 ]
 
 
-def refuse_unknown_precision(name: str) -> None:
+def refuse_unknown_precision(name: str, known: tuple[str, ...] = PRECISIONS) -> None:
     """Raise an error in the words of the command line, before a recipe's key is blamed.
 
     Raises: RecipeError.
     """
-    if name not in PRECISIONS:
-        raise RecipeError(
-            f"--precision {name}: unknown", f"use {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}"
-        )
+    if name not in known:
+        raise RecipeError(f"--precision {name}: unknown", f"use {', '.join(known[:-1])} or {known[-1]}")

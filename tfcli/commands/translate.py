@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tfcli.commands.console import detail, share_the_cores
+from tfcli.commands.console import detail, say, share_the_cores
 from tfcli.commands.options import (
     HARDWARE_PANEL,
     OUTPUT_PANEL,
+    TRANSLATION_PRECISIONS,
     DeviceOption,
+    EngineOption,
     PrecisionOption,
     refuse_unknown_precision,
 )
@@ -145,6 +147,7 @@ def translate(
             min=1, help="Padded pieces times beam size decoded at once.", rich_help_panel=HARDWARE_PANEL
         ),
     ] = None,
+    engine: EngineOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
 ) -> None:
@@ -158,7 +161,7 @@ def translate(
             f"--n-best {n_best} needs --format jsonl", "the other formats have one translation a line"
         )
     if precision is not None:
-        refuse_unknown_precision(precision)
+        refuse_unknown_precision(precision, TRANSLATION_PRECISIONS)
     wanted = _field(column, field, chosen)
     if interactive and (files or out is not None or suffix is not None):
         raise RecipeError("--interactive answers standard input alone", "leave out FILES, -o and --suffix")
@@ -170,15 +173,16 @@ def translate(
 
     translator = load_translator(
         run,
+        engine=engine or "auto",
         device=device or "auto",
         precision=precision,
         beam_size=beam_size,
         length_penalty=length_penalty,
         batch_tokens=batch_tokens,
+        report=say,
     )
-    detail(
-        f"{run}: {translator.engine.device}, {translator.engine.precision}, beam size {translator.decoding.beam_size}"
-    )
+    used = translator.engine
+    detail(f"{run}: {used.name}, {used.device}, {used.precision}, beam size {translator.decoding.beam_size}")
     settings = StreamSettings(WINDOW_LINES, chosen.value, n_best, field=wanted, on_long=on_long.value)
     options = {name: value for name, value in context.params.items() if name not in NOT_IN_JOURNAL}
     work = Work(translator, settings, terms_of(options, run, translator, settings), force)

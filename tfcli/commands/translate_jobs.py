@@ -62,7 +62,7 @@ def _content(value: Any) -> Any:
         return [_content(item) for item in value]
     if not isinstance(value, Path):
         return value
-    from tfcli.model.folder import find_model_folder
+    from tfcli.model.description import find_model_folder
 
     if value.is_file():
         return _sha256(value)

@@ -1,50 +1,182 @@
-"""From a run or model folder to what translates."""
+"""From a run or model folder to what translates: which engine, where, in which arithmetic.
+
+    auto   CTranslate2 if it is installed and can do what is asked, torch otherwise
+
+Without a precision both take that of the recipe. CTranslate2 on a CPU has no bf16 and then computes in fp32; int8,
+which changes translations a little, is used only when it is asked for by name.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from tfcli.decoding.torch_engine import TorchEngine
+from tfcli.decoding.engine import SearchSettings
 from tfcli.decoding.translator import Translator
 from tfcli.errors import RecipeError
-from tfcli.model.folder import load_model_folder, section_problems
-from tfcli.model.precision import pick_device, pick_precision
+from tfcli.model.description import describe_model, section_problems
 from tfcli.recipe.schema import DecodingSection
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from tfcli.decoding.engine import Engine
+    from tfcli.interop.ctranslate2 import CTranslate2Precision
+    from tfcli.model.description import ModelDescription
+
+ENGINES = ("auto", "torch", "ctranslate2")
+INSTALL = "install it with `pip install ctranslate2`"
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """What the engine is to be, as the command line says it."""
+
+    engine: str
+    device: str
+    precision: str | None
+
+
+class _UnableError(Exception):
+    """CTranslate2 cannot do what is asked; says what, and what would help."""
+
+    def __init__(self, what: str, hint: str) -> None:
+        self.what = what
+        self.hint = hint
 
 
 def load_translator(
     path: Path,
     *,
+    engine: str = "auto",
     device: str = "auto",
     precision: str | None = None,
     beam_size: int | None = None,
     length_penalty: float | None = None,
     batch_tokens: int | None = None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Translator:
     """Read a run folder or model folder; options that are given take the place of its own.
 
-    Without `precision`, it is what the recipe of the run asked for.
+    `report` is told when `auto` has to pass CTranslate2 over although it is installed.
 
     Raises: CheckpointError when the folder cannot be used, RecipeError when an option cannot.
     """
-    target = pick_device(device)
-    wanted = None if precision is None else pick_precision(precision, target)
-    folder = load_model_folder(path, target)
+    if engine not in ENGINES:
+        raise RecipeError(f"--engine {engine}: unknown", "use auto, torch or ctranslate2")
+    description = describe_model(path)
     given = {"beam_size": beam_size, "length_penalty": length_penalty, "batch_tokens": batch_tokens}
     changed = {key: value for key, value in given.items() if value is not None}
     try:
-        decoding = DecodingSection.model_validate({**folder.decoding.model_dump(), **changed})
+        decoding = DecodingSection.model_validate({**description.decoding.model_dump(), **changed})
     except ValidationError as error:
         problems = [
             "--" + problem.removeprefix("decoding.").replace("_", "-", 1)
             for problem in section_problems("decoding", error)
         ]
         raise RecipeError("\n".join(problems), "correct the option") from error
-    chosen = wanted or pick_precision(folder.info.get("precision", "auto"), target)
-    engine = TorchEngine(folder.model, chosen)
-    return Translator(engine, folder.tokenizer, decoding, folder.max_source_pieces, folder.info)
+    settings = SearchSettings(decoding.beam_size, decoding.length_penalty, batch_tokens=decoding.batch_tokens)
+    loaded = _load_engine(description, settings, _Wishes(engine, device, precision), report)
+    return Translator(
+        loaded, description.tokenizer, decoding, description.max_source_pieces, description.info
+    )
+
+
+def _load_engine(
+    description: ModelDescription,
+    settings: SearchSettings,
+    wishes: _Wishes,
+    report: Callable[[str], None],
+) -> Engine:
+    if wishes.engine == "torch":
+        return _torch_engine(description, wishes)
+    from tfcli.decoding.ctranslate2_engine import is_installed
+
+    if not is_installed():
+        if wishes.engine == "ctranslate2":
+            raise RecipeError("--engine ctranslate2: CTranslate2 is not installed", INSTALL)
+        return _torch_engine(description, wishes)
+    try:
+        return _ctranslate2_engine(description, settings, wishes, report)
+    except _UnableError as error:
+        for option in ("--engine ctranslate2", "--precision int8"):
+            if option in (f"--engine {wishes.engine}", f"--precision {wishes.precision}"):
+                raise RecipeError(
+                    f"{option}: CTranslate2 cannot be used: {error.what}", error.hint
+                ) from error
+        engine = _torch_engine(description, wishes)
+        report(f"using torch, not CTranslate2: {error.what}")
+        return engine
+
+
+def _torch_engine(description: ModelDescription, wishes: _Wishes) -> Engine:
+    from tfcli.decoding.torch_engine import TorchEngine
+    from tfcli.model.folder import load_described
+    from tfcli.model.precision import pick_device, pick_precision
+
+    if wishes.precision == "int8":
+        raise RecipeError(
+            "--precision int8: torch does not have it",
+            "CTranslate2 has: " + INSTALL if wishes.engine == "auto" else "use --engine ctranslate2",
+        )
+    device = pick_device(wishes.device)
+    precision = pick_precision(wishes.precision or description.info.get("precision", "auto"), device)
+    return TorchEngine(load_described(description, device).model, precision)
+
+
+def _ctranslate2_engine(
+    description: ModelDescription,
+    settings: SearchSettings,
+    wishes: _Wishes,
+    report: Callable[[str], None],
+) -> Engine:
+    """Return the engine, its model converted unless it was before.
+
+    Raises: _UnableError when CTranslate2 cannot do what is asked, CheckpointError when the folder cannot be used.
+    """
+    from tfcli.decoding.ctranslate2_engine import CTranslate2Engine, cannot, pick_ctranslate2_device
+    from tfcli.interop.converted import converted_model
+
+    device = pick_ctranslate2_device(wishes.device)
+    if device is None:
+        raise _UnableError(
+            f"it has no device {wishes.device} here", "use --device auto or cpu, or --engine torch"
+        )
+    setting = cannot(settings)
+    if setting is not None:
+        raise _UnableError(
+            f"it does not have {setting.replace('_', ' ')}", "leave it out, or use --engine torch"
+        )
+    precision = _ctranslate2_precision(description, wishes, device)
+    folder = converted_model(description, precision, report)
+    try:
+        return CTranslate2Engine(folder, description.config, precision, device)
+    except RuntimeError as error:  # a CUDA without its libraries, a damaged model
+        raise _UnableError(
+            f"it cannot load {folder}: {error}", f"remove {folder}, or use --engine torch"
+        ) from error
+
+
+def _ctranslate2_precision(
+    description: ModelDescription, wishes: _Wishes, device: str
+) -> CTranslate2Precision:
+    """Return the arithmetic: what is asked for, or else the recipe's as far as CTranslate2 has it there."""
+    from tfcli.decoding.ctranslate2_engine import supports
+    from tfcli.interop.ctranslate2 import COMPUTE_TYPES
+
+    wanted = wishes.precision or "auto"
+    for precision in COMPUTE_TYPES:
+        if precision != wanted:
+            continue
+        if not supports(precision, device):
+            raise _UnableError(
+                f"it has no {precision} on {device} here", "use --precision fp32, or --engine torch"
+            )
+        return precision
+    if wanted != "auto":
+        raise RecipeError(f"precision {wanted}: unknown", "use auto, fp32, bf16 or int8")
+    of_recipe = description.info.get("precision", "auto")
+    return "bf16" if of_recipe != "fp32" and supports("bf16", device) else "fp32"

@@ -28,7 +28,8 @@ import torch
 from safetensors import SafetensorError
 
 from tfcli.errors import CheckpointError
-from tfcli.model.folder import load_weights, model_tensors, put_in_place, read_tensors, save_tensors, sync
+from tfcli.model.folder import load_weights, model_tensors, put_in_place, read_tensors, save_tensors
+from tfcli.text.whole_file import sync
 from tfcli.training.optimizer import optimizer_tensors, restore_optimizer
 from tfcli.training.random_states import restore_random_states, seed_rank, states_of_rank
 from tfcli.training.state import TrainingState

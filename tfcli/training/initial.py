@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tfcli.corpus.initial import Initial
 from tfcli.errors import CheckpointError, RecipeError
 from tfcli.model.config import ModelConfig
-from tfcli.model.folder import find_model_folder, load_weights, model_tensors, read_config, read_tensors
+from tfcli.model.description import find_model_folder, read_config
+from tfcli.model.folder import load_weights, model_tensors, read_tensors
 from tfcli.text.model_file import settings_of_model
 from tfcli.text.tokenizer import Tokenizer
 

@@ -26,7 +26,7 @@ import torch
 
 from tfcli.corpus.batches import Batch, worst_batch
 from tfcli.errors import CheckpointError, TrainingError
-from tfcli.model.folder import sync
+from tfcli.text.whole_file import sync
 from tfcli.training.out_of_memory import TOO_LARGE, OutOfMemory, out_of_memory_is_told
 from tfcli.training.random_states import random_states, restore_random_states
 from tfcli.training.step import add_gradients

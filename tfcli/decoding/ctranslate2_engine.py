@@ -1,0 +1,196 @@
+"""The engine that is fast: CTranslate2 with the same weights, on CPUs and CUDA. It is used without torch.
+
+Greedy search is the same as the reference's. Beam search differs in its details: CTranslate2 fills the place of a
+hypothesis that has ended and stops when K have. What both call a score is the same: log-probability / length **
+penalty, the end mark counted in both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from tfcli.decoding.hypothesis import Hypothesis, normalized
+from tfcli.interop.ctranslate2 import COMPUTE_TYPES, token_names
+from tfcli.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from tfcli.decoding.engine import SearchSettings
+    from tfcli.interop.ctranslate2 import CTranslate2Precision
+    from tfcli.model.config import ModelConfig
+
+# What it can do of what can be asked of a search; a setting that is not named here has to be at its default.
+ABLE = {"beam_size", "length_penalty", "n_best", "batch_tokens"}
+
+
+def cannot(settings: SearchSettings) -> str | None:
+    """Return the name of a setting that this engine does not have, if one is used."""
+    for field in fields(settings):
+        if field.name not in ABLE and getattr(settings, field.name) != field.default:
+            return field.name
+    return None
+
+
+def is_installed() -> bool:
+    """Tell whether CTranslate2 can be imported."""
+    try:
+        import ctranslate2  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def pick_ctranslate2_device(name: str) -> str | None:
+    """Return `cpu`, `cuda` or `cuda:1` for the name of a device; `auto` takes a CUDA device. None if it has none such."""
+    from ctranslate2 import get_cuda_device_count
+
+    if name == "auto":
+        return "cuda" if get_cuda_device_count() else "cpu"
+    kind, _, index = name.partition(":")
+    if name == "cpu":
+        return name
+    there = kind == "cuda" and (index or "0").isdecimal() and int(index or 0) < get_cuda_device_count()
+    return name if there else None
+
+
+def supports(precision: CTranslate2Precision, device: str) -> bool:
+    """Tell whether CTranslate2 computes so on that device."""
+    from ctranslate2 import get_supported_compute_types
+
+    return COMPUTE_TYPES[precision] in get_supported_compute_types(device.partition(":")[0])
+
+
+class CTranslate2Engine:
+    """An `Engine` around a converted model. What is asked of it is begun at once, in threads of its own."""
+
+    name = "ctranslate2"
+
+    def __init__(
+        self, folder: Path, config: ModelConfig, precision: CTranslate2Precision, device: str
+    ) -> None:
+        from ctranslate2 import Translator
+
+        kind, _, index = device.partition(":")
+        workers, threads = _workers(_cores()) if kind == "cpu" else (1, 0)
+        self._translator = Translator(
+            str(folder),
+            device=kind,
+            device_index=int(index or 0),
+            compute_type=COMPUTE_TYPES[precision],
+            inter_threads=workers,
+            intra_threads=threads,
+            max_queued_batches=-1,  # callers bound what they ask for
+        )
+        self._tokens = token_names(max(config.src_vocab_size, config.tgt_vocab_size))
+        self.device = device
+        self.precision: CTranslate2Precision = precision
+        self.max_positions = config.max_positions
+
+    def search(
+        self, sources: Sequence[Sequence[int]], max_lengths: Sequence[int], settings: SearchSettings
+    ) -> Iterator[tuple[int, list[Hypothesis]]]:
+        """Begin to search; yield each source's place and its hypotheses, long sources first."""
+        unable = cannot(settings)
+        assert unable is None, unable  # whoever chose this engine has asked
+        batches = _batches(sources, max_lengths, settings)
+        begun = [
+            self._begin([sources[i] for i in batch], max_lengths[batch[0]], settings) for batch in batches
+        ]
+        return self._collect(sources, batches, begun, settings)
+
+    def _begin(self, sources: list[Sequence[int]], max_length: int, settings: SearchSettings) -> list[Any]:
+        """Begin to translate a batch.
+
+        CTranslate2 leaves the end mark out of an output that reaches the limit. The reference gives its last place
+        to the mark whatever stands before it: the same, with one place less.
+        """
+        if max_length <= 1:
+            return []
+        tokens = self._tokens
+        begun: list[Any] = self._translator.translate_batch(
+            [[tokens[piece] for piece in source] for source in sources],
+            asynchronous=True,
+            beam_size=settings.beam_size,
+            num_hypotheses=settings.n_best,
+            length_penalty=settings.length_penalty,
+            max_decoding_length=max_length - 1,
+            min_decoding_length=0,
+            max_input_length=0,
+            return_scores=True,
+            return_end_token=True,
+        )
+        return begun
+
+    def _collect(
+        self,
+        sources: Sequence[Sequence[int]],
+        batches: list[list[int]],
+        begun: list[list[Any]],
+        settings: SearchSettings,
+    ) -> Iterator[tuple[int, list[Hypothesis]]]:
+        end = self._tokens[Tokenizer.eos_id]
+        for batch, running in zip(batches, begun, strict=True):
+            if not running:
+                yield from ((i, self._score_all(sources[i], [()], settings)) for i in batch)
+                continue
+            for i, task in zip(batch, running, strict=True):
+                result = task.result()
+                found, cut = [], []
+                for tokens, score in zip(result.hypotheses, result.scores, strict=True):
+                    if tokens and tokens[-1] == end:
+                        ids = tuple(map(int, tokens[:-1]))
+                        log_prob = score / normalized(1.0, len(tokens), settings.length_penalty)
+                        found.append(Hypothesis(ids, log_prob, score))
+                    else:
+                        cut.append(tuple(map(int, tokens)))
+                if cut:
+                    found += self._score_all(sources[i], cut, settings)
+                    found.sort(key=lambda hypothesis: -hypothesis.score)
+                yield i, found
+
+    def _score_all(
+        self, source: Sequence[int], outputs: list[tuple[int, ...]], settings: SearchSettings
+    ) -> list[Hypothesis]:
+        """Score outputs that were not ended by the search, with the end mark that they get."""
+        tokens = self._tokens
+        scored = self._translator.score_batch(
+            [[tokens[piece] for piece in source]] * len(outputs),
+            [[tokens[piece] for piece in ids] for ids in outputs],
+            max_input_length=0,
+        )
+        found = []
+        for ids, result in zip(outputs, scored, strict=True):
+            log_prob = sum(result.log_probs)
+            score = normalized(log_prob, len(ids) + 1, settings.length_penalty)
+            found.append(Hypothesis(ids, log_prob, score))
+        return found
+
+
+def _batches(
+    sources: Sequence[Sequence[int]], max_lengths: Sequence[int], settings: SearchSettings
+) -> list[list[int]]:
+    """Cut the sources into batches of one length and one limit, longest first: none is padded, none waits long."""
+    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for i, (source, limit) in enumerate(zip(sources, max_lengths, strict=True)):
+        alike[len(source), limit].append(i)
+    batches = []
+    for (length, _), places in sorted(alike.items(), reverse=True):
+        size = max(1, settings.batch_tokens // (length * settings.beam_size))
+        batches += [places[start : start + size] for start in range(0, len(places), size)]
+    return batches
+
+
+def _cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _workers(cores: int) -> tuple[int, int]:
+    """Return how many batches are worked on at a time, and by how many threads each: 2 x 1 beats 1 x 2."""
+    workers = min(cores, 8)
+    return workers, max(1, cores // workers)

@@ -1,0 +1,1 @@
+"""Our weights in the formats of other programs."""
