@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from tfcli.decoding.hypothesis import Hypothesis, normalized
+from tfcli.decoding.search import best_continuations, going_on
 from tfcli.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tfcli.decoding.search import NextPiece
 
 
-def greedy_search(
-    next_piece: NextPiece, max_lengths: torch.Tensor, length_penalty: float
-) -> list[Hypothesis]:
+def greedy_search(next_piece: NextPiece, max_lengths: Tensor, length_penalty: float) -> list[Hypothesis]:
     """Return one hypothesis for each sentence; finished sentences leave the batch.
 
     The last allowed piece is always the end mark.
@@ -23,27 +24,30 @@ def greedy_search(
     Shapes: max_lengths (B,), end mark counted; `next_piece` has one row a sentence.
     """
     device = max_lengths.device
-    hypotheses: list[Hypothesis | None] = [None] * len(max_lengths)
-    places = torch.arange(len(max_lengths), device=device)  # (B',) which sentence each row belongs to
-    ids = torch.full((len(max_lengths), 1), Tokenizer.bos_id, device=device)  # (B', t + 1)
-    total = torch.zeros(len(max_lengths), device=device)  # (B',) log-probabilities
-    while len(places):
-        log_probs = next_piece.step(ids[:, -1])  # (B', V)
-        best, piece = log_probs.max(dim=-1)
-        length = ids.shape[1]  # with the piece to come, begin mark not counted
+    n_sentences, longest = len(max_lengths), int(max_lengths.max())
+    ids = torch.empty((n_sentences, longest), dtype=torch.int64, device=device)  # end marks among them
+    log_probs = torch.zeros(n_sentences, device=device)
+    lengths = torch.zeros_like(max_lengths)  # end mark counted; 0 as long as there is none
+    places = torch.arange(n_sentences, device=device)  # (B',) which sentence each row belongs to
+    total = torch.zeros(n_sentences, device=device)  # (B',)
+    last = torch.full((n_sentences,), Tokenizer.bos_id, device=device)  # (B',)
+    for length in range(1, longest + 1):
+        scores = next_piece.step(last)  # (B', V)
+        best, _, piece = (found[:, 0] for found in best_continuations(total[:, None], scores[:, None], 1))
         at_limit = max_lengths[places] <= length
-        piece = torch.where(at_limit, Tokenizer.eos_id, piece)
-        total = total + torch.where(at_limit, log_probs[:, Tokenizer.eos_id], best)
-        ended = piece == Tokenizer.eos_id
-        for row in ended.nonzero()[:, 0].tolist():
-            log_prob = float(total[row])
-            found = Hypothesis(
-                tuple(ids[row, 1:].tolist()), log_prob, normalized(log_prob, length, length_penalty)
-            )
-            hypotheses[int(places[row])] = found
-        ids = torch.cat((ids, piece[:, None]), dim=1)
-        if ended.any():
-            going_on = (~ended).nonzero()[:, 0]
-            ids, total, places = ids[going_on], total[going_on], places[going_on]
-            next_piece.select(going_on, going_on)
-    return [hypothesis for hypothesis in hypotheses if hypothesis is not None]
+        last = torch.where(at_limit, Tokenizer.eos_id, piece)
+        total = torch.where(at_limit, total + scores[:, Tokenizer.eos_id], best)
+        ids[places, length - 1] = last
+        ends = (last == Tokenizer.eos_id) & (lengths[places] == 0)
+        log_probs[places[ends]] = total[ends]
+        lengths[places[ends]] = length
+        kept = going_on(lengths[places] == 0, 1)
+        if kept is not None:
+            if not len(kept):
+                break
+            places, total, last = places[kept], total[kept], last[kept]
+            next_piece.select(kept, kept)
+    return [
+        Hypothesis(tuple(pieces[: length - 1]), log_prob, normalized(log_prob, length, length_penalty))
+        for pieces, log_prob, length in zip(ids.tolist(), log_probs.tolist(), lengths.tolist(), strict=True)
+    ]

@@ -19,5 +19,9 @@ class Hypothesis:
 
 def normalized(log_prob: float, length: int, length_penalty: float) -> float:
     """Return log_prob / length ** length_penalty; `length` counts the end mark."""
-    divisor: float = float(length) ** length_penalty
-    return log_prob / divisor
+    return log_prob / divisor(length, length_penalty)
+
+
+def divisor(length: int, length_penalty: float) -> float:
+    """Return what `normalized` divides by."""
+    return float(float(length) ** length_penalty)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import torch
 
 from tfcli.decoding.beam import beam_search
 from tfcli.decoding.greedy import greedy_search
-from tfcli.decoding.search import TransformerNextPiece
-from tfcli.model.precision import Precision, autocast
+from tfcli.decoding.search import ROWS_STEP, TransformerNextPiece
+from tfcli.model.precision import Precision, autocast, with_cast_products
 from tfcli.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tfcli.decoding.engine import SearchSettings
     from tfcli.decoding.hypothesis import Hypothesis
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
 
 
 class TorchEngine:
-    """An `Engine` around a network, which is to be in evaluation mode."""
+    """An `Engine` around a network, which is to be in evaluation mode and to stay as it is."""
 
     name = "torch"
 
     def __init__(self, model: Transformer, precision: Precision = "fp32") -> None:
         self.model = model
         self.precision: Precision = precision
+        self._network = with_cast_products(model, precision)
         self._device = next(model.parameters()).device
         self.device = str(self._device)
         self.max_positions = model.config.max_positions
@@ -35,33 +37,68 @@ class TorchEngine:
     def search(
         self, sources: Sequence[Sequence[int]], max_lengths: Sequence[int], settings: SearchSettings
     ) -> Iterator[tuple[int, list[Hypothesis]]]:
-        """Yield each source's place and its hypotheses, batch by batch, long sources first."""
-        for batch in _batches(sources, settings):
-            found = self._search([sources[i] for i in batch], [max_lengths[i] for i in batch], settings)
-            yield from zip(batch, found, strict=True)
+        """Yield each source's place and its hypotheses, batch by batch, long sources first.
 
-    def _search(
-        self, sources: list[Sequence[int]], limits: list[int], settings: SearchSettings
-    ) -> list[list[Hypothesis]]:
-        longest = max(map(len, sources))
-        rows = [[*source] + [Tokenizer.pad_id] * (longest - len(source)) for source in sources]
-        src = torch.tensor(rows, device=self._device)  # (B, S)
-        max_lengths = torch.tensor(limits, device=self._device)
-        # not inference_mode: there autocast would cast the weights again at every step instead of once
-        with torch.no_grad(), autocast(self._device, self.precision):
-            next_piece = TransformerNextPiece(self.model, src)  # rows: one a sentence, or K
-            if settings.beam_size == 1:
-                return [[best] for best in greedy_search(next_piece, max_lengths, settings.length_penalty)]
-            return beam_search(next_piece, max_lengths, settings)
+        On a CPU, each core works on a batch of its own: that takes no waiting for each other within a product.
+        """
+        n_cores = torch.get_num_threads() if self._device.type == "cpu" else 1
+        batches = _batches(sources, settings, n_cores)
+        found = _in_turn(self._search_of(sources, max_lengths, settings), batches, n_cores)
+        for batch, hypotheses in zip(batches, found, strict=True):
+            yield from zip(batch, hypotheses, strict=True)
+
+    def _search_of(
+        self, sources: Sequence[Sequence[int]], max_lengths: Sequence[int], settings: SearchSettings
+    ) -> Callable[[list[int]], list[list[Hypothesis]]]:
+        """Return what searches for translations of the sources at given places."""
+
+        def search(batch: list[int]) -> list[list[Hypothesis]]:
+            longest = max(len(sources[i]) for i in batch)
+            rows = [[*sources[i]] + [Tokenizer.pad_id] * (longest - len(sources[i])) for i in batch]
+            src = torch.tensor(rows, device=self._device)  # (B, S)
+            limits = torch.tensor([max_lengths[i] for i in batch], device=self._device)
+            with torch.inference_mode(), autocast(self._device, self.precision):
+                next_piece = TransformerNextPiece(self._network, src)  # rows: one a sentence, or K
+                if settings.beam_size == 1:
+                    return [[best] for best in greedy_search(next_piece, limits, settings.length_penalty)]
+                return beam_search(next_piece, limits, settings)
+
+        return search
 
 
-def _batches(sources: Sequence[Sequence[int]], settings: SearchSettings) -> list[list[int]]:
-    """Cut the sources into batches: longest first, padded pieces times beam size within the budget."""
+def _in_turn(
+    search: Callable[[list[int]], list[list[Hypothesis]]], batches: list[list[int]], n_cores: int
+) -> Iterator[list[list[Hypothesis]]]:
+    """Yield what `search` finds for each batch, in their order, from so many threads of one core each."""
+    n_workers = min(n_cores, len(batches))
+    if n_workers < 2:
+        yield from map(search, batches)
+        return
+    before = torch.get_num_threads()
+    workers = ThreadPoolExecutor(n_workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield from workers.map(search, batches)
+    finally:
+        workers.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)  # a worker's setting is also the default of all threads to come
+
+
+def _batches(sources: Sequence[Sequence[int]], settings: SearchSettings, n_cores: int) -> list[list[int]]:
+    """Cut the sources into batches: longest first, padded pieces times beam size within the budget.
+
+    Where there are few, each core gets its share of them, down to `ROWS_STEP` rows.
+    """
+    largest = max(-(-len(sources) // n_cores), -(-ROWS_STEP // settings.beam_size))
     order = sorted(range(len(sources)), key=lambda i: (-len(sources[i]), i))
     batches: list[list[int]] = []
     for i in order:
-        rows = (len(batches[-1]) + 1) * settings.beam_size if batches else 0
-        if not batches or len(sources[batches[-1][0]]) * rows > settings.batch_tokens:
+        size = len(batches[-1]) + 1 if batches else 0
+        over = (
+            size * settings.beam_size * len(sources[batches[-1][0]]) > settings.batch_tokens
+            if batches
+            else True
+        )
+        if over or size > largest:
             batches.append([])
         batches[-1].append(i)
     return batches

@@ -2,32 +2,51 @@
 
 Rows are hypotheses, sentence by sentence: R = B * K of them. A sentence's memory is the same for all of its K
 hypotheses and is held once. Letters for shapes stand in the legend of `transformer.py`.
+
+    keys  (R, H, room, E)   [position 0 | 1 | 2 | ... | length - 1 | zeros ... ]
+
+There is room for more positions than have been decoded, and a mask hides the rest: a new position is written in
+place, and the products of attention keep their shape for `ROOM_STEP` steps.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# For each new shape of a bf16 product, oneDNN generates code, as long as two small products take (0.25 ms each on a
+# core of an EPYC with AVX512-BF16). Products over eight positions cost no more than over one.
+ROOM_STEP = 8
 
 
 @dataclass
 class LayerCache:
     """Keys and values of one decoder layer."""
 
-    keys: Tensor | None = None  # (R, H, t, E), the t positions decoded so far
+    keys: Tensor | None = None  # (R, H, room, E)
     values: Tensor | None = None
     memory_keys: Tensor | None = None  # (B, H, S, E)
     memory_values: Tensor | None = None
 
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the newest positions (R, H, T, E) and return all of them (R, H, t + T, E)."""
-        if self.keys is not None and self.values is not None:
-            keys = torch.cat((self.keys, keys), dim=2)
-            values = torch.cat((self.values, values), dim=2)
-        self.keys, self.values = keys, values
-        return keys, values
+    def write(self, keys: Tensor, values: Tensor, start: int, room: int) -> tuple[Tensor, Tensor]:
+        """Put the positions from `start` on (R, H, T, E) to the others; return all of them (R, H, room, E)."""
+        self.keys = _written(self.keys, keys, start, room)
+        self.values = _written(self.values, values, start, room)
+        return self.keys, self.values
+
+
+def _written(held: Tensor | None, new: Tensor, start: int, room: int) -> Tensor:
+    """Return `held` (R, H, room, E), grown if need be, with `new` (R, H, T, E) in its place."""
+    if held is None or held.shape[2] < room:
+        grown = new.new_zeros(*new.shape[:2], room, new.shape[3])
+        if held is not None:
+            grown[:, :, :start] = held[:, :, :start]
+        held = grown
+    held[:, :, start : start + new.shape[2]] = new
+    return held
 
 
 @dataclass
@@ -55,3 +74,8 @@ class KeyValueCache:
             if layer.memory_keys is not None and layer.memory_values is not None:
                 layer.memory_keys = layer.memory_keys.index_select(0, sentences)
                 layer.memory_values = layer.memory_values.index_select(0, sentences)
+
+
+def room_for(n_positions: int) -> int:
+    """Return the room that a cache keeps for so many positions."""
+    return -(-n_positions // ROOM_STEP) * ROOM_STEP

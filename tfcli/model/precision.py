@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
+from torch import nn
 
 from tfcli.errors import RecipeError
 
 Precision = Literal["fp32", "bf16"]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -62,3 +65,19 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     if precision == "bf16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def with_cast_products(network: Network, precision: Precision) -> Network:
+    """Return what computes as `network` does under `autocast`, with the matrices of its products cast once.
+
+    It is for reading only: embeddings and norms are those of `network` itself, and nothing of it has a gradient.
+    """
+    if precision != "bf16":
+        return network
+    shared = {id(tensor): tensor.detach() for tensor in (*network.parameters(), *network.buffers())}
+    cast = copy.deepcopy(network, shared)
+    for module in cast.modules():
+        if isinstance(module, nn.Linear):
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                setattr(module, name, nn.Parameter(parameter.bfloat16(), requires_grad=False))
+    return cast

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfcli.model.cache import KeyValueCache, LayerCache
+from tfcli.model.cache import KeyValueCache, LayerCache, room_for
 from tfcli.model.dropout import Dropout
 from tfcli.model.dropout import dropout as apply_dropout
 from tfcli.model.layout import Layout
@@ -73,13 +73,13 @@ def attend_between(
     return attend(q, k, v, keys.mask, dropout)
 
 
-def causal_mask(length: int, start: int, device: torch.device) -> Tensor:
-    """Return which of the positions 0 .. start + length - 1 each of the last `length` may see: none that follows.
+def causal_mask(length: int, start: int, device: torch.device, room: int | None = None) -> Tensor:
+    """Return which of the positions 0 .. room - 1 each of the `length` from `start` on may see: none that follows.
 
-    Shapes: (length, start + length).
+    Shapes: (length, room); without `room`, nothing follows the last of the `length`.
     """
-    seen = torch.arange(start + length, device=device)
-    return seen <= seen[start:, None]
+    seen = torch.arange(room or start + length, device=device)
+    return seen <= seen[start : start + length, None]
 
 
 # --- Multi-head attention, section 3.2.2 -----------------------------------------------------------------------
@@ -104,7 +104,8 @@ class SelfAttention(nn.Module):
             positions = layout.head_positions(q)
             q, k = rotary(q, positions), rotary(k, positions)
         if cache is not None:
-            k, v = cache.append(k, v)
+            assert layout.mask is not None
+            k, v = cache.write(k, v, layout.start, layout.mask.shape[-1])
         dropout = self.dropout if self.training else 0.0
         attended = attend_between(q, k, v, layout, layout, dropout)  # (B, H, T, E)
         return self.out(layout.join_heads(attended))  # type: ignore[no-any-return]
@@ -330,9 +331,8 @@ class Transformer(nn.Module):
             return Layout(None, packing=packing, causal=True)
         start = cache.length if cache is not None else 0
         n_positions = packing.longest if packing is not None else tgt_in.shape[1]
-        # a single position may see all that came before it
-        mask = None if n_positions == 1 else causal_mask(n_positions, start, tgt_in.device)
-        return Layout(mask, start, packing)
+        room = room_for(start + n_positions) if cache is not None else None
+        return Layout(causal_mask(n_positions, start, tgt_in.device, room), start, packing)
 
     def logits(self, states: Tensor) -> Tensor:
         """Score the vocabulary for each state: (..., D) to (..., V), section 3.4."""

@@ -1,0 +1,92 @@
+"""What makes decoding fast changes nothing that is found: groups of pieces, rows that stay, cast weights, threads."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.property.test_search import LookupNextPiece
+from tfcli.decoding import search
+from tfcli.decoding.beam import beam_search
+from tfcli.decoding.engine import SearchSettings
+from tfcli.decoding.greedy import greedy_search
+from tfcli.decoding.search import best_continuations
+from tfcli.decoding.torch_engine import TorchEngine
+from tfcli.model.precision import autocast, with_cast_products
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    b=st.integers(1, 3),
+    k=st.integers(1, 5),
+    vocab_size=st.integers(1024, 1100),
+    n=st.integers(1, 12),
+    seed=st.integers(0, 10**6),
+)
+def test_a_large_vocabulary_looked_through_in_groups_gives_the_best_of_all(b, k, vocab_size, n, seed):
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(b, k, generator=generator)
+    scores[:, k // 2 + 1 :] = -torch.inf  # empty places
+    log_probs = torch.randn(b, k, vocab_size, generator=generator)
+    log_probs[:, :, seed % vocab_size :: 7] = -torch.inf  # forbidden pieces
+    best, prefix, piece = best_continuations(scores, log_probs, n)
+    total = (scores[:, :, None] + log_probs).flatten(1)
+    assert torch.equal(best, total.topk(n, dim=1).values)
+    assert torch.equal(total.gather(1, prefix * vocab_size + piece), best)
+    assert all(len(set(row)) == n for row in (prefix * vocab_size + piece).tolist())
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    seeds=st.lists(st.integers(0, 10**6), min_size=2, max_size=6),
+    width=st.integers(1, 4),
+    n_best=st.integers(1, 3),
+)
+def test_when_finished_sentences_leave_changes_nothing(seeds, width, n_best):
+    limits = torch.tensor([2 + 2 * i for i in range(len(seeds))])
+    wanted = SearchSettings(width, 1.0, n_best)
+    found = []
+    for step in (1, 4, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(search, "ROWS_STEP", step)
+            beam = beam_search(LookupNextPiece(seeds, width), limits, wanted)
+            found.append((beam, greedy_search(LookupNextPiece(seeds), limits, 1.0)))
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("tied", ["all", "none"])
+def test_weights_cast_once_compute_what_autocast_does_and_leave_the_network_alone(tiny_model, tied):
+    model = tiny_model(tie_embeddings=tied)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    src, tgt = torch.tensor([[5, 9, 7, 3], [8, 3, 0, 0]]), torch.tensor([[2, 4, 9], [2, 7, 0]])
+    with torch.no_grad(), autocast(torch.device("cpu"), "bf16"):
+        expected = model.logits(model(src, tgt))
+        cast = with_cast_products(model, "bf16")
+        assert torch.equal(cast.logits(cast(src, tgt)), expected)
+    assert expected.dtype == cast.output.weight.dtype == torch.bfloat16
+    assert cast.src_embedding.pieces.weight.data_ptr() == model.src_embedding.pieces.weight.data_ptr()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("batch_tokens", [30, 4096])
+def test_batches_searched_in_threads_give_what_one_thread_gives(tiny_model, beam_size, batch_tokens):
+    engine = TorchEngine(tiny_model(seed=4))
+    generator = torch.Generator().manual_seed(1)
+    sources = [[*torch.randint(4, 29, (n % 9 + 1,), generator=generator).tolist(), 3] for n in range(45)]
+    limits = [2 * len(source) for source in sources]
+    wanted = SearchSettings(beam_size, 1.0, batch_tokens=batch_tokens)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            found.append(dict(engine.search(sources, limits, wanted)))
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    assert sorted(found[0]) == list(range(45))
+    for i in range(45):
+        assert [h.ids for h in found[1][i]] == [h.ids for h in found[0][i]]
+        assert found[1][i][0].score == pytest.approx(found[0][i][0].score, abs=1e-5)
