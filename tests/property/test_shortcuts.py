@@ -1,5 +1,7 @@
 """What makes decoding fast changes nothing that is found: groups of pieces, rows that stay, cast weights, threads."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -83,7 +85,8 @@ def test_batches_searched_in_threads_give_what_one_thread_gives(tiny_model, beam
         for n_threads in (1, 3):
             torch.set_num_threads(n_threads)
             found.append(dict(engine.search(sources, limits, wanted)))
-            assert torch.get_num_threads() == n_threads
+            with ThreadPoolExecutor(1) as another:  # a worker's setting must not outlive it as a default
+                assert another.submit(torch.get_num_threads).result() == n_threads
     finally:
         torch.set_num_threads(before)
     assert sorted(found[0]) == list(range(45))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Beam:
-    """The prefixes of the sentences that are not done yet; some that are done may stand among them, all empty."""
+    """The prefixes of the sentences that are not done yet; a few that are done may still be among them."""
 
     places: Tensor  # (B',) which sentence of the batch each row group belongs to
     ids: Tensor  # (B', K, t + 1), begin mark first
@@ -130,8 +130,6 @@ def beam_search(
             log_probs = _ended_at_the_limit(beam, log_probs)
         rows = _extend(beam, ended, log_probs)
         undone = _undone(beam, ended, settings)
-        beam.slots = beam.slots * undone
-        beam.scores = beam.scores.masked_fill(~undone[:, None], -torch.inf)
         kept = going_on(undone, k)
         next_piece.select((rows if kept is None else rows[kept]).flatten(), kept)
         if kept is not None:
