@@ -199,7 +199,8 @@ def test_a_pickle_in_the_place_of_a_folder_is_refused_unread(model, capsys, name
         (["--device", "abacus"], "--device abacus: unknown device"),
         (["--device", "cuda:99"], "--device cuda:99: this machine has no such device"),
         (["--precision", "fp8"], "--precision fp8: unknown"),
-        (["--engine", "steam"], "No such option: --engine"),
+        (["--engine", "steam"], "--engine steam: unknown"),
+        (["--motor", "steam"], "No such option: --motor"),
         (["--length-penalty", "inf"], "--length-penalty: must be a finite number, got .inf"),
         (["--json", "--format", "tsv"], "--json and --format tsv contradict each other"),
         (["--json", "--format", "text"], "--json and --format text contradict each other"),
@@ -281,6 +282,8 @@ def run(*args, **options):
 def test_a_translation_that_cannot_be_written_is_told_and_leaves_nothing(model, capsys):
     Path("in.txt").write_text("the dog .\n")
     Path("full").symlink_to("/dev/full")
+    assert main(["translate", str(model), "in.txt", "-q"]) == 0  # converts the model, which stays
+    capsys.readouterr()
     before = tree(Path())
     [error], hint = refused(capsys, 3, "translate", model, "in.txt", "-o", "in.txt/out.txt")
     assert error == "in.txt/out.txt: cannot be written: Not a directory"

@@ -90,6 +90,19 @@ def test_a_converted_model_that_cannot_be_read_is_passed_over(model, capsys, ins
     assert "remove " in hint
 
 
+def test_where_nothing_can_be_written_auto_is_torch(model, tmp_path, capsys, installed):
+    for place in (model / "ctranslate2", tmp_path / "cache"):
+        place.write_text("in the way")
+    printed = translated(capsys)
+    assert (
+        "using torch, not CTranslate2: model: the converted model can be written neither there nor "
+        in printed.err
+    )
+    [error], hint = refused(capsys, 4, "translate", "model", "in.txt", "--engine", "ctranslate2")
+    assert error.startswith("model: the converted model can be written neither there nor into ")
+    assert "use --engine torch" in hint
+
+
 def test_without_ctranslate2_auto_is_torch_and_its_own_options_say_how_to_install_it(
     model, capsys, not_installed
 ):

@@ -94,6 +94,7 @@ def _load_engine(
     if wishes.engine == "torch":
         return _torch_engine(description, wishes)
     from tfcli.decoding.ctranslate2_engine import is_installed
+    from tfcli.interop.converted import UnwritableError
 
     if not is_installed():
         if wishes.engine == "ctranslate2":
@@ -101,15 +102,20 @@ def _load_engine(
         return _torch_engine(description, wishes)
     try:
         return _ctranslate2_engine(description, settings, wishes, report)
+    except UnwritableError as error:
+        if wishes.engine == "ctranslate2" or wishes.precision == "int8":
+            raise
+        passed_over = error.message
     except _UnableError as error:
         for option in ("--engine ctranslate2", "--precision int8"):
             if option in (f"--engine {wishes.engine}", f"--precision {wishes.precision}"):
                 raise RecipeError(
                     f"{option}: CTranslate2 cannot be used: {error.what}", error.hint
                 ) from error
-        engine = _torch_engine(description, wishes)
-        report(f"using torch, not CTranslate2: {error.what}")
-        return engine
+        passed_over = error.what
+    engine = _torch_engine(description, wishes)
+    report(f"using torch, not CTranslate2: {passed_over}")
+    return engine
 
 
 def _torch_engine(description: ModelDescription, wishes: _Wishes) -> Engine:

@@ -110,7 +110,7 @@ class Translator:
                 f"{n_best} hypotheses wanted, but the beam size is {self.decoding.beam_size}",
                 "raise --beam-size or lower --n-best",
             )
-        parts = [part for number, line in enumerate(lines) for part in self._parts(number, line, on_long)]
+        parts = self._parts(lines, on_long)
         parts_left = [0] * len(lines)
         for part in parts:
             parts_left[part.line] += 1
@@ -127,17 +127,25 @@ class Translator:
                 advance(1)
         return self._joined(len(lines), parts, found)
 
-    def _parts(self, number: int, line: str, on_long: OnLong) -> list[_Part]:
-        """Return the line as the model takes it: whole, in parts, or not at all when the tokenizer leaves nothing."""
-        if not line.strip():
-            return []
-        ids = self.tokenizer.encode_src(line)
-        if len(ids) <= self.max_source_pieces:
-            return [_Part(number, [*ids, Tokenizer.eos_id], "")] if ids else []
-        if on_long == "error":
-            raise TooLongError(number, len(ids), self.max_source_pieces)
-        if on_long == "truncate":
-            return [_Part(number, [*ids[: self.max_source_pieces], Tokenizer.eos_id], "", truncated=True)]
+    def _parts(self, lines: Sequence[str], on_long: OnLong) -> list[_Part]:
+        """Return the lines as the model takes them: whole, in parts, or not at all when the tokenizer leaves nothing."""
+        numbers = [number for number, line in enumerate(lines) if line.strip()]
+        encoded = self.tokenizer.encode_src_many([lines[number] for number in numbers])
+        limit = self.max_source_pieces
+        parts = []
+        for number, ids in zip(numbers, encoded, strict=True):
+            if len(ids) <= limit:
+                parts += [_Part(number, [*ids, Tokenizer.eos_id], "")] if ids else []
+            elif on_long == "error":
+                raise TooLongError(number, len(ids), limit)
+            elif on_long == "truncate":
+                parts.append(_Part(number, [*ids[:limit], Tokenizer.eos_id], "", truncated=True))
+            else:
+                parts += self._cut(number, lines[number])
+        return parts
+
+    def _cut(self, number: int, line: str) -> list[_Part]:
+        """Return a line that is too long in parts that are not."""
 
         def fits(text: str) -> bool:
             return len(self.tokenizer.encode_src(text)) <= self.max_source_pieces

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
     from tfcli.interop.ctranslate2 import CTranslate2Precision
     from tfcli.model.description import ModelDescription
+    from tfcli.model.transformer import Transformer
+
+
+class UnwritableError(CheckpointError):
+    """There is no place for a converted model."""
+
 
 ORIGIN_FILE = "of.json"
 FOLDER = "ctranslate2"
@@ -39,7 +45,8 @@ def converted_model(
 ) -> Path:
     """Return the folder of the model in CTranslate2's format, which is made unless it is there.
 
-    Raises: CheckpointError when the model folder cannot be used, or neither it nor the cache can be written.
+    Raises: CheckpointError when the model folder cannot be used; UnwritableError when neither it nor the cache can be
+    written.
     """
     description.require_fitting_tokenizer()
     origin = _origin(description)
@@ -49,14 +56,17 @@ def converted_model(
         if _is_of(folder / precision, origin):
             return folder / precision
     report(f"{description.folder}: converting to CTranslate2 in {precision}")
+    from tfcli.model.folder import load_described
+
+    model = load_described(description).model
     try:
-        return _make(beside_weights / precision, description, precision, origin)
+        return _make(beside_weights / precision, model, precision, origin)
     except OSError:  # a folder of somebody else's, a read-only medium, a full disk
         pass
     try:
-        return _make(in_cache / precision, description, precision, origin)
+        return _make(in_cache / precision, model, precision, origin)
     except OSError as error:
-        raise CheckpointError(
+        raise UnwritableError(
             f"{description.folder}: the converted model can be written neither there nor into {in_cache}: "
             f"{error.strerror or error}",
             "free some space, name another cache folder with XDG_CACHE_HOME, or use --engine torch",
@@ -86,27 +96,25 @@ def _is_of(place: Path, origin: dict[str, Any]) -> bool:
     return bool(found == origin and origin["weights_sha256"] is not None)
 
 
-def _make(
-    place: Path, description: ModelDescription, precision: CTranslate2Precision, origin: dict[str, Any]
-) -> Path:
+def _make(place: Path, model: Transformer, precision: CTranslate2Precision, origin: dict[str, Any]) -> Path:
     """Convert into `place`; what is there already is of other weights, or another process's work of this moment.
 
-    Raises: OSError when it cannot be written, CheckpointError when the weights cannot be used.
+    Raises: OSError when it cannot be written.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(place.parent)
     beside = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
     beside.mkdir()
     try:
-        from tfcli.model.folder import load_described
-
-        convert(load_described(description).model, beside, precision)
+        convert(model, beside, precision)
         (beside / ORIGIN_FILE).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
         for path in (*beside.iterdir(), beside):
             sync(path)
         _put(beside, place, origin)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        with suppress(OSError):  # it stays when there is something in it
+            place.parent.rmdir()
     return place
 
 

@@ -172,6 +172,10 @@ def _sections(info: dict[str, Any], config_file: Path) -> tuple[ModelConfig, Dec
             problems += section_problems(name, error)
     if problems:
         raise CheckpointError(f"{config_file}: {problems[0]}", hint)
+    for key in ("src_vocab_size", "tgt_vocab_size"):  # which no recipe holds
+        size = getattr(config, key)
+        if not isinstance(size, int) or size < 1:
+            raise CheckpointError(f"{config_file}: no network has such sizes: {key} is {size!r}", hint)
     return config, DecodingSection.model_validate(info["decoding"])
 
 

@@ -172,13 +172,13 @@ def load_described(description: ModelDescription, device: torch.device | None = 
 
     Raises: CheckpointError when they are missing or damaged, or do not fit the description.
     """
+    description.require_fitting_tokenizer()
     try:
         model = Transformer(description.config)
-    except (TypeError, RuntimeError) as error:  # of the vocabularies' sizes, which no recipe holds
+    except (TypeError, RuntimeError) as error:  # of sizes that no recipe holds
         raise CheckpointError(
             f"{description.folder / 'config.json'}: no network has such sizes: {error}", description.hint
         ) from error
-    description.require_fitting_tokenizer()
     load_weights(model, read_tensors(description.weights), str(description.weights))
     model.eval()
     if device is not None:
