@@ -12,7 +12,7 @@ from tfcli.decoding import search
 from tfcli.decoding.beam import beam_search
 from tfcli.decoding.engine import SearchSettings
 from tfcli.decoding.greedy import greedy_search
-from tfcli.decoding.search import best_continuations
+from tfcli.decoding.search import TransformerNextPiece, best_continuations
 from tfcli.decoding.torch_engine import TorchEngine
 from tfcli.model.precision import autocast, with_cast_products
 
@@ -93,3 +93,23 @@ def test_batches_searched_in_threads_give_what_one_thread_gives(tiny_model, beam
     for i in range(45):
         assert [h.ids for h in found[1][i]] == [h.ids for h in found[0][i]]
         assert found[1][i][0].score == pytest.approx(found[0][i][0].score, abs=1e-5)
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
+def test_empty_places_left_out_of_the_network_change_nothing(tiny_model, monkeypatch, positions):
+    model = tiny_model(seed=7, positions=positions)
+    generator = torch.Generator().manual_seed(2)
+    src = torch.randint(4, 29, (6, 5), generator=generator)
+    limits = torch.tensor([3, 20, 5, 9, 30, 14])  # past the room of the cache, and ending one by one
+    found, n_rows = [], []
+    decode = model.decode
+    monkeypatch.setattr(model, "decode", lambda tgt, *rest: (n_rows.append(len(tgt)), decode(tgt, *rest))[1])
+    for step in (1, 1000):
+        monkeypatch.setattr(search, "ROWS_STEP", step)
+        with torch.no_grad():
+            found.append(beam_search(TransformerNextPiece(model, src), limits, SearchSettings(4, 1.0, 4)))
+    assert n_rows[0] == 6  # one prefix a sentence to begin with
+    assert max(n_rows) == 24
+    for few, all_ in zip(*found, strict=True):
+        assert [hypothesis.ids for hypothesis in few] == [hypothesis.ids for hypothesis in all_]
+        assert [h.log_prob for h in few] == pytest.approx([h.log_prob for h in all_], abs=1e-4)

@@ -34,7 +34,7 @@ class _Beam:
     """The prefixes of the sentences that are not done yet; a few that are done may still be among them."""
 
     places: Tensor  # (B',) which sentence of the batch each row group belongs to
-    ids: Tensor  # (B', K, t + 1), begin mark first
+    ids: Tensor  # (B', K, t + 1), begin mark first; an empty place ends with padding
     scores: Tensor  # (B', K) log-probabilities, best first, -inf for an empty place
     max_lengths: Tensor  # (B',) end mark counted
     slots: Tensor  # (B',) places not yet taken by an ended hypothesis
@@ -114,10 +114,12 @@ def beam_search(
     n_sentences, k = len(max_lengths), settings.beam_size
     device = max_lengths.device
     scores = torch.full((n_sentences, k), -torch.inf, device=device)
-    scores[:, 0] = 0.0  # all K rows start alike: only one of them may bear continuations
+    scores[:, 0] = 0.0  # one prefix to begin with
+    ids = torch.full((n_sentences, k, 1), Tokenizer.pad_id, device=device)
+    ids[:, 0] = Tokenizer.bos_id
     beam = _Beam(
         places=torch.arange(n_sentences, device=device),
-        ids=torch.full((n_sentences, k, 1), Tokenizer.bos_id, device=device),
+        ids=ids,
         scores=scores,
         max_lengths=max_lengths,
         slots=torch.full((n_sentences,), k, device=device),
@@ -166,7 +168,8 @@ def _extend(beam: _Beam, ended: _Ended, log_probs: Tensor) -> Tensor:
     beam.scores = candidate_scores.gather(1, order).masked_fill(empty, -torch.inf)
     chosen_origin = origin.gather(1, order)
     prefixes = beam.ids.gather(1, chosen_origin[:, :, None].expand(-1, -1, beam.ids.shape[2]))
-    beam.ids = torch.cat((prefixes, piece.gather(1, order)[:, :, None]), dim=2)
+    newest = piece.gather(1, order).masked_fill(beam.scores == -torch.inf, Tokenizer.pad_id)
+    beam.ids = torch.cat((prefixes, newest[:, :, None]), dim=2)
     return chosen_origin + torch.arange(n_sentences, device=piece.device)[:, None] * k
 
 

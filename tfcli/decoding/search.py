@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from tfcli.model.layout import Places
 from tfcli.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -24,10 +25,16 @@ ROWS_STEP = 20
 
 
 class NextPiece(Protocol):
-    """Scores of the piece that follows, for every row of a search; rows are hypotheses, sentence by sentence."""
+    """Scores of the piece that follows, for every row of a search; rows are hypotheses, sentence by sentence.
+
+    A row whose newest piece is padding is an empty place: nobody looks at its scores.
+    """
 
     def step(self, last: Tensor) -> Tensor:
-        """Take the newest piece of each row (R,), return the log-probabilities of the next one (R, V)."""
+        """Take the newest piece of each row (R,), return the log-probabilities of the next one (R, V).
+
+        They may be changed, and are overwritten by the next step.
+        """
 
     def select(self, rows: Tensor, sentences: Tensor | None) -> None:
         """Go on with `rows` (R',) in that order and, if given, with these `sentences` (B',) alone."""
@@ -41,19 +48,48 @@ class TransformerNextPiece:
         self._model = model
         self._memory, self._src = model.encode(src)
         self._cache = model.new_cache()
+        # which row of the cache (R,) each row goes on from; None where it is its own
+        self._past: Tensor | None = None
+        # where scores are put: memory of their size, allocated anew, would cost a page fault for each 4 KiB
+        self._rooms: list[Tensor] = []
 
     def step(self, last: Tensor) -> Tensor:
         """Take the newest piece of each row (R,), return the log-probabilities of the next one (R, V)."""
-        states = self._model.decode(last[:, None], self._memory, self._src, self._cache)  # (R, 1, D)
-        logits = self._model.logits(states[:, 0]).float()  # (R, V)
+        n_rows = len(last)
+        last = self._taken(last)  # (N,)
+        states = self._model.decode(last[:, None], self._memory, self._src, self._cache)  # (N, 1, D)
+        logits = self._model.logits(states[:, 0])  # (N, V)
+        if not self._rooms or len(self._rooms[0]) < n_rows:
+            shape = (n_rows, logits.shape[1])
+            self._rooms = [logits.new_empty(shape, dtype=torch.float32) for _ in range(2)]
+        log_probs = self._rooms[0][: len(last)].copy_(logits)
         # Padding and the begin mark are no text; they were never a target in training.
-        logits[:, Tokenizer.pad_id] = -torch.inf
-        logits[:, Tokenizer.bos_id] = -torch.inf
-        return torch.log_softmax(logits, dim=-1)
+        log_probs[:, Tokenizer.pad_id] = -torch.inf
+        log_probs[:, Tokenizer.bos_id] = -torch.inf
+        torch.log_softmax(log_probs, dim=-1, out=log_probs)
+        if self._cache.places is None:
+            self._past = None
+            return log_probs
+        self._past = self._cache.places.spread
+        return torch.index_select(log_probs, 0, self._past, out=self._rooms[1][:n_rows])
+
+    def _taken(self, last: Tensor) -> Tensor:
+        """Leave empty places out of the newest pieces (R,) and of the cache: (N,)."""
+        kept = going_on(last != Tokenizer.pad_id, 1)
+        self._cache.places = None
+        if kept is not None:
+            rows = torch.arange(len(kept), device=last.device)
+            spread = torch.zeros_like(last).index_copy_(0, kept, rows)
+            self._cache.places = Places(collect=kept, spread=spread)
+            last = last[kept]
+            self._past = kept if self._past is None else self._past[kept]
+        if self._past is not None:
+            self._cache.select_rows(self._past)
+        return last
 
     def select(self, rows: Tensor, sentences: Tensor | None) -> None:
         """Go on with `rows` (R',) in that order and, if given, with these `sentences` (B',) alone."""
-        self._cache.select_rows(rows)
+        self._past = rows if self._past is None else self._past[rows]
         if sentences is not None:
             self._cache.select_sentences(sentences)
             self._memory = self._memory.index_select(0, sentences)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tfcli.model.layout import Places
+
 # For each new shape of a bf16 product, oneDNN generates code, as long as two small products take (0.25 ms each on a
 # core of an EPYC with AVX512-BF16). Products over eight positions cost no more than over one.
 ROOM_STEP = 8
@@ -55,6 +57,7 @@ class KeyValueCache:
 
     layers: list[LayerCache]
     length: int = field(default=0)  # positions decoded so far
+    places: Places | None = field(default=None)  # when some hypotheses are left out
 
     @classmethod
     def empty(cls, n_layers: int) -> KeyValueCache:

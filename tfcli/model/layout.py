@@ -68,6 +68,17 @@ AnyPacking = Packing | VarlenPacking
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where the rows of a search stand that are computed, N of them, among the K places of each sentence.
+
+    `collect` (N,) names the place of each row, `spread` (B*K,) the row of each place; an empty place has another's.
+    """
+
+    collect: Tensor
+    spread: Tensor
+
+
+@dataclass(frozen=True)
 class Layout:
     """One side of a batch: what may be attended to, and how its tokens lie.
 
@@ -79,6 +90,7 @@ class Layout:
     start: int = 0  # position of the first token, where a cache holds those before it
     packing: AnyPacking | None = field(default=None)
     causal: bool = False
+    places: Places | None = field(default=None)
 
     def positions(self, n_positions: int) -> slice | Tensor:
         """Return where in their sentences the tokens stand, to index a table of positions with."""

@@ -127,16 +127,21 @@ class CrossAttention(nn.Module):
     ) -> Tensor:
         """Attend from `x` (R, T, D) to `memory` (B, S, D), row r belonging to sentence r // K.
 
-        A search has K rows a sentence. No order is told between them here, so they may stand side by side as
-        queries of one sentence, and the memory need not be repeated.
+        A search has K rows a sentence, of which `layout.places` may leave some out. No order is told between them
+        here, so they may stand side by side as queries of one sentence, and the memory need not be repeated.
         """
         q = self.q(x)
         if layout.packing is None:
+            if layout.places is not None:
+                q = q.index_select(0, layout.places.spread)
             q = q.view(memory.shape[0], -1, q.shape[-1])  # (B, K*T, D)
         (q,) = layout.split_heads(q, 1, self.n_heads)  # (B, H, K*T, E)
         k, v = self._keys_and_values(memory, src, cache)
         attended = attend_between(q, k, v, layout, src, self.dropout if self.training else 0.0)
-        return self.out(layout.join_heads(attended).view(x.shape))  # type: ignore[no-any-return]
+        attended = layout.join_heads(attended)
+        if layout.places is not None:
+            attended = attended.view(-1, *x.shape[1:]).index_select(0, layout.places.collect)
+        return self.out(attended.view(x.shape))  # type: ignore[no-any-return]
 
     def _keys_and_values(
         self, memory: Tensor, src: Layout, cache: LayerCache | None
@@ -332,7 +337,8 @@ class Transformer(nn.Module):
         start = cache.length if cache is not None else 0
         n_positions = packing.longest if packing is not None else tgt_in.shape[1]
         room = room_for(start + n_positions) if cache is not None else None
-        return Layout(causal_mask(n_positions, start, tgt_in.device, room), start, packing)
+        mask = causal_mask(n_positions, start, tgt_in.device, room)
+        return Layout(mask, start, packing, places=cache.places if cache is not None else None)
 
     def logits(self, states: Tensor) -> Tensor:
         """Score the vocabulary for each state: (..., D) to (..., V), section 3.4."""
