@@ -10,6 +10,7 @@ import torch
 from tfcli.decoding.beam import beam_search
 from tfcli.decoding.greedy import greedy_search
 from tfcli.decoding.search import ROWS_STEP, TransformerNextPiece
+from tfcli.model.cache import room_for
 from tfcli.model.precision import Precision, autocast, with_cast_products
 from tfcli.text.tokenizer import Tokenizer
 
@@ -53,7 +54,8 @@ class TorchEngine:
         """Return what searches for translations of the sources at given places."""
 
         def search(batch: list[int]) -> list[list[Hypothesis]]:
-            longest = max(len(sources[i]) for i in batch)
+            # by eights, as products of few different shapes are fast
+            longest = min(room_for(max(len(sources[i]) for i in batch)), self.max_positions)
             rows = [[*sources[i]] + [Tokenizer.pad_id] * (longest - len(sources[i])) for i in batch]
             src = torch.tensor(rows, device=self._device)  # (B, S)
             limits = torch.tensor([max_lengths[i] for i in batch], device=self._device)
