@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_bad_folders import model, tiny_model_folder  # noqa: F401  # fixtures
+from tests.cli.test_bad_folders import model  # noqa: F401  # a fixture
 from tests.fake_translation import echo_translator, use_echo
 from tests.pseudo_terminal import on_terminal
 from tfcli.app import main
