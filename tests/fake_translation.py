@@ -17,6 +17,9 @@ class Characters:
     def encode_src(self, text):
         return [ord(character) + FIRST_CHARACTER for character in text]
 
+    def encode_src_many(self, texts):
+        return [self.encode_src(text) for text in texts]
+
     def decode_tgt(self, ids):
         self.translated += 1
         return "".join(chr(number - FIRST_CHARACTER) for number in ids)
