@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.fake_translation import echo_translator, echoed
+from tfcli.commands.console import Verbosity, set_verbosity
 from tfcli.commands.translate_files import Job
 from tfcli.commands.translate_jobs import Work, carry_out, refuse_existing, still_to_do
 from tfcli.decoding.stream import StreamSettings
@@ -18,6 +19,11 @@ from tfcli.errors import DataError, RecipeError
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = b"".join(b"line %d\n" % n for n in range(10)) + b"\xff the last"
 WINDOWS = StreamSettings(4)
+
+
+@pytest.fixture(autouse=True)
+def _normal_verbosity():
+    set_verbosity(Verbosity.NORMAL)  # commands of other tests may have been quiet
 
 
 def work(force=False, **terms):
