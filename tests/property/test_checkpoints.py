@@ -16,6 +16,7 @@ from tfcli.training import checkpoint as checkpoint_module
 from tfcli.training.checkpoint import (
     checkpoint_folders,
     delete_checkpoint,
+    learner_tensors,
     newest_checkpoint,
     read_checkpoint,
     save_checkpoint,
@@ -115,7 +116,7 @@ def test_a_crash_while_a_checkpoint_replaces_another_loses_neither(trained, root
     state = TrainingState(step=8, tokens=12345)
     restart = crash_at(monkeypatch, number)
     try:
-        save_checkpoint(root, learner, state, {}, random_states())
+        save_checkpoint(root, learner_tensors(learner), state, {}, random_states())
         crashed = False
     except Crash:
         crashed = True

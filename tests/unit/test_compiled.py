@@ -45,6 +45,8 @@ def test_a_run_that_has_begun_goes_on_as_it_began_when_it_gets_more_steps(monkey
     assert pick_compile(settings(max_steps=400), CPU, "bf16") is False
     assert pick_compile(settings(max_steps=20_000), CPU, "bf16", begun=False) is False
     assert pick_compile(settings(max_steps=20_000, compile=True), CPU, "bf16", begun=False) is True
+    assert pick_compile(settings(max_steps=20_000), CPU, "bf16", begun=True) is True
+    assert pick_compile(settings(max_steps=20_000, sharding=True), CPU, "bf16", begun=True) is False
 
 
 def test_the_compiler_that_cxx_names_is_looked_for_without_its_options(monkeypatch):

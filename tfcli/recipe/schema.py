@@ -257,6 +257,9 @@ class TrainingSection(Section):
     gradient_checkpointing: bool = False
     """Compute each layer anew in the backward pass instead of keeping what it computed: less memory, slower steps, the
     same result."""
+    sharding: bool = False
+    """Where there are several processes, each keeps a part of the weights, gradients and moments instead of all of them
+    (FSDP2): for networks that one GPU does not hold. Slower; never compiled, and for adamw alone."""
     validate_every: PositiveInt = 500
     """Steps between validations (loss, and BLEU of real translations)."""
     checkpoint_every: PositiveInt = 500
@@ -269,6 +272,18 @@ class TrainingSection(Section):
     """Validations without a better BLEU after which training ends early; null: never."""
     log_every: PositiveInt = 50
     """Steps between lines in `metrics.jsonl` and in the log."""
+
+    @model_validator(mode="after")
+    def _what_is_sharded_is_in_parts(self) -> Self:
+        if self.sharding and self.optimizer == "muon":
+            raise contradiction(
+                "sharding", "muon needs whole matrices: use optimizer: adamw, or sharding: false"
+            )
+        if self.sharding and self.compile:
+            raise contradiction(
+                "sharding", "a sharded network is not compiled: leave out compile, or sharding"
+            )
+        return self
 
 
 class DecodingSection(Section):

@@ -11,8 +11,8 @@
 A checkpoint is written under another name, synced to disk and renamed; one that goes is renamed before it is
 deleted. Reading verifies the manifest; a damaged newest checkpoint is named and the one before it used.
 
-Of several ranks the first writes, and all read: every rank has all weights and moments, so a checkpoint is the same
-for any number of them, but for the states of the random number generators.
+Of several ranks the first writes, and all read: it has all weights and moments, or gathers them, so a checkpoint is the
+same for any number of ranks, sharded or not, but for the states of the random number generators.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from tfcli.model.folder import load_weights, model_tensors, put_in_place, read_t
 from tfcli.text.whole_file import sync
 from tfcli.training.optimizer import optimizer_tensors, restore_optimizer
 from tfcli.training.random_states import restore_random_states, seed_rank, states_of_rank
+from tfcli.training.sharding import gathered, parts_of
 from tfcli.training.state import TrainingState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -81,14 +82,29 @@ def tidy(root: Path) -> None:
                 shutil.rmtree(path)
 
 
+def learner_tensors(learner: Learner) -> dict[str, Mapping[str, Tensor]]:
+    """Return what a checkpoint holds of a learner, by file; of a sharded one the first rank has it, and all take part."""
+    files: dict[str, Mapping[str, Tensor]] = {
+        "model.safetensors": model_tensors(learner.model),
+        "optimizer.safetensors": optimizer_tensors(learner.model, learner.optimizer),
+    }
+    if learner.ema is not None:
+        files[_EMA_FILE] = model_tensors(learner.ema.model)
+    if learner.sharded:
+        files = {name: gathered(tensors, learner.ranks) for name, tensors in files.items()}
+    return files
+
+
 def save_checkpoint(
     root: Path,
-    learner: Learner,
+    files: Mapping[str, Mapping[str, Tensor]],
     state: TrainingState,
     settings: dict[str, Any],
     rng: dict[str, Tensor],
 ) -> Path:
-    """Write the checkpoint of `state.step` into `root` and return its folder; `rng` is from `all_random_states`.
+    """Write the checkpoint of `state.step` into `root` and return its folder.
+
+    `files` is from `learner_tensors`, `rng` from `all_random_states`.
 
     Raises: CheckpointError when it cannot be written; earlier checkpoints are untouched.
     """
@@ -100,12 +116,8 @@ def save_checkpoint(
             sync(root.parent)
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir()
-        save_tensors(model_tensors(learner.model), beside / "model.safetensors")
-        moments = optimizer_tensors(learner.model, learner.optimizer)
-        save_tensors(moments, beside / "optimizer.safetensors")
-        if learner.ema is not None:
-            save_tensors(model_tensors(learner.ema.model), beside / _EMA_FILE)
-        save_tensors(rng, beside / "rng.safetensors")
+        for name, tensors in {**files, "rng.safetensors": rng}.items():
+            save_tensors(tensors, beside / name)
         _write_json(beside / "state.json", {"state": state.to_dict(), "settings": settings})
         _write_json(beside / "manifest.json", {path.name: _sha256(path) for path in sorted(beside.iterdir())})
         for path in (*beside.iterdir(), beside):
@@ -184,12 +196,13 @@ def restore(checkpoint: Checkpoint, learner: Learner, seed: int) -> None:
     Raises: CheckpointError when they do not fit.
     """
     weights = checkpoint.folder / "model.safetensors"
-    load_weights(learner.model, read_tensors(weights), str(weights))
+    load_weights(learner.model, parts_of(read_tensors(weights), learner.model), str(weights))
     moments = read_tensors(checkpoint.folder / "optimizer.safetensors")
     restore_optimizer(learner.model, learner.optimizer, moments, checkpoint.state.updates)
     if learner.ema is not None:
         averaged = checkpoint.folder / _EMA_FILE
-        learner.ema.restore(read_tensors(averaged), checkpoint.state.updates, str(averaged))
+        tensors = parts_of(read_tensors(averaged), learner.ema.model)
+        learner.ema.restore(tensors, checkpoint.state.updates, str(averaged))
     states = states_of_rank(read_tensors(checkpoint.folder / "rng.safetensors"), learner.ranks.rank)
     if states:
         restore_random_states(states)

@@ -57,12 +57,14 @@ def pick_compile(
 ) -> bool:
     """Return whether the network is compiled; null in the recipe: where that is known to end the run sooner.
 
-    A run that has begun goes on as it began: `begun` tells how. `varlen`: attention is by torch's kernel for packed
+    A run that has begun goes on as it began: `begun` tells how. A sharded network is never compiled. `varlen`: attention is by torch's kernel for packed
     sentences.
 
     Raises: RecipeError when the recipe wants it and there is no compiler.
     """
     compiler = _has_compiler(device)
+    if settings.sharding:
+        return False
     if settings.compile is None and begun is not None:
         return begun
     if settings.compile is None:

@@ -1,4 +1,4 @@
-"""Training by several processes, the ranks: each holds all weights and computes its share of every update.
+"""Training by several processes, the ranks: each computes its share of every update, and holds all weights.
 
     batches of an update   0  1  2  3  4  5 ...        rank r of W takes r, r + W, r + 2W, ...
     before the gradients   target tokens               summed over the ranks
@@ -7,7 +7,7 @@
 So an update is the same however its batches are dealt, but for the order in which numbers are added. Gradients are
 summed when those of the whole group are there, rather than while they are made, as DistributedDataParallel would: a
 batch that has to be cut for want of memory concerns its own rank until then. The price is that a GPU waits for the
-network: 4 bytes a parameter, twice.
+network: 4 bytes a parameter, twice. With `training.sharding`, each holds a part of the weights instead (`sharding.py`).
 
 Two kinds of waiting. Ranks that compute wait for each other up to a time-out: who is late by more is named. Ranks that
 wait for the first one, which alone prepares, validates and writes, do so for as long as it lives.
@@ -200,13 +200,17 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            missing = self._missing()
-            who = f"{_named(missing) if missing else 'a rank'} of {self.size} {'have' if len(missing) > 1 else 'has'}"
-            late = "timed out" in str(error).lower()
-            raise TrainingError(
-                f"{who} not answered for {self._patience_seconds:.0f} s" if late else f"{who} ended",
-                "what it said before tells why; run again: training goes on from the last checkpoint",
-            ) from error
+            raise self.lost(error) from error
+
+    def lost(self, error: RuntimeError) -> TrainingError:
+        """Return what names the rank that is gone or late, of which torch said `error`."""
+        missing = self._missing()
+        who = f"{_named(missing) if missing else 'a rank'} of {self.size} {'have' if len(missing) > 1 else 'has'}"
+        late = "timed out" in str(error).lower()
+        return TrainingError(
+            f"{who} not answered for {self._patience_seconds:.0f} s" if late else f"{who} ended",
+            "what it said before tells why; run again: training goes on from the last checkpoint",
+        )
 
     def _missing(self) -> list[int]:
         """Call the roll: return the ranks that do not notice within a few seconds that one is gone or late."""

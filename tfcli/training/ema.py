@@ -20,6 +20,8 @@ import torch
 from tfcli.model.folder import load_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
     from tfcli.model.transformer import Transformer
@@ -41,7 +43,7 @@ class Ema:
         # all tensors in one call, as torch.optim.swa_utils does it; there is no public name for it
         torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - decay)
 
-    def restore(self, tensors: dict[str, Tensor], updates: int, origin: str) -> None:
+    def restore(self, tensors: Mapping[str, Tensor], updates: int, origin: str) -> None:
         """Put an average back as it was after `updates` updates.
 
         Raises: CheckpointError when it does not fit, naming `origin`.

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from tfcli.corpus.batches import TrainingBatches
 from tfcli.corpus.resample import gather_anew
 from tfcli.errors import RecipeError
-from tfcli.training.checkpoint import drop_old_checkpoints, save_checkpoint
+from tfcli.training.checkpoint import drop_old_checkpoints, learner_tensors, save_checkpoint
 from tfcli.training.distributed import deal
 from tfcli.training.guards import account_skipped, account_updated, go_back, has_diverged
 from tfcli.training.learner import Learner, make_learner
@@ -32,6 +32,7 @@ from tfcli.training.resume import describe, is_finished, is_over, resume, run_se
 from tfcli.training.run import Outcome
 from tfcli.training.schedule import learning_rate
 from tfcli.training.selection import try_average, validate
+from tfcli.training.sharding import whole
 from tfcli.training.state import LogWindow
 from tfcli.training.step import train_step
 
@@ -145,9 +146,11 @@ def _account(run: Run, state: TrainingState, result: StepResult) -> None:
 
 
 def _validate(run: Run, learner: Learner, state: TrainingState, record: Record | NoRecord) -> None:
+    validated = whole(run, learner)
+
     def work() -> tuple[float | None, int, int]:
         with out_of_memory_is_told("in validation", "lower decoding.batch_tokens, and run again"):
-            validate(run, learner, state, record)
+            validate(run, validated, state, record)
         return state.best_bleu, state.best_step, state.validations_since_best
 
     state.best_bleu, state.best_step, state.validations_since_best = run.ranks.first_does(work)
@@ -181,11 +184,11 @@ def _log(run: Run, state: TrainingState, record: Record | NoRecord) -> None:
 
 def _save(run: Run, learner: Learner, state: TrainingState, record: Record | NoRecord) -> None:
     root, training = run.run_dir / "checkpoints", run.recipe.training
-    random_states = all_random_states(run.ranks)
+    files, random_states = learner_tensors(learner), all_random_states(run.ranks)
 
     def work() -> None:
         record.sync()
-        save_checkpoint(root, learner, state, run_settings(run), random_states)
+        save_checkpoint(root, files, state, run_settings(run), random_states)
         if state.skipped_in_a_row:
             return  # what was kept so far may be gone back to; it must not be pushed out by weights that have gone wrong
         drop_old_checkpoints(root, state.step, training.checkpoint_every, training.keep_checkpoints)

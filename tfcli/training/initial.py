@@ -18,6 +18,7 @@ from tfcli.model.description import find_model_folder, read_config
 from tfcli.model.folder import load_weights, model_tensors, read_tensors
 from tfcli.text.model_file import settings_of_model
 from tfcli.text.tokenizer import Tokenizer
+from tfcli.training.sharding import parts_of
 
 if TYPE_CHECKING:
     from tfcli.recipe.schema import Recipe
@@ -103,7 +104,7 @@ def begin(run: Run, learner: Learner) -> None:
             f"{weights}: not the weights that {run.run_dir} is to start from (their checksum differs)",
             "put them back, or name others with --init and --fresh",
         )
-    load_weights(learner.model, read_tensors(weights), str(weights))
+    load_weights(learner.model, parts_of(read_tensors(weights), learner.model), str(weights))
     if learner.ema is not None:
         learner.ema.restore(model_tensors(learner.model), 0, str(weights))
     run.reporter.note(f"starting from the weights of {run.initial.folder}")

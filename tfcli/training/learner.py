@@ -18,6 +18,7 @@ from tfcli.training.optimizer import layer_matrices, make_optimizer
 from tfcli.training.packer import Fill, Packer
 from tfcli.training.random_states import seed_rank
 from tfcli.training.recompute import recompute_layers
+from tfcli.training.sharding import refuse_output_alone, shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,19 +46,29 @@ class Learner:
     r_drop: float | None
     packer: Packer
     ranks: Ranks = ALONE
+    sharded: bool = False  # each rank has a part of the network, rather than all of it
 
 
 def make_learner(run: Run) -> Learner:
     """Seed the random numbers, then build the network, the same on all ranks, and its optimizer."""
     torch.manual_seed(run.recipe.seed)
-    model = Transformer(run.config).to(run.device)
-    model.train()
     training = run.recipe.training
+    sharded = training.sharding and run.ranks.size > 1
+    if training.sharding and not sharded:
+        run.reporter.note(
+            "training.sharding does nothing: there is one process, which holds the whole network"
+        )
+    model = Transformer(run.config)
+    if not sharded:  # it may not fit there as a whole
+        model.to(run.device)
+    model.train()
     for name in freeze(model, training.freeze):
         run.reporter.note(f"{name} is frozen, too: training.freeze names a matrix that it shares")
     ema = Ema(model, training.ema_decay) if training.ema_decay is not None else None
     if training.gradient_checkpointing:
         recompute_layers(model)
+    for each in (model, *([] if ema is None else [ema.model])) if sharded else ():
+        shard(each, run.ranks, run.device)
     packer = make_packer(run)
     forward: Callable[..., Tensor] = model
     if packer.fill is not None:
@@ -78,6 +89,7 @@ def make_learner(run: Run) -> Learner:
         r_drop=training.r_drop,
         packer=packer,
         ranks=run.ranks,
+        sharded=sharded,
     )
 
 
@@ -96,10 +108,13 @@ def refuse_impossible(recipe: Recipe) -> None:
 
     Raises: RecipeError.
     """
-    if not recipe.training.freeze and recipe.training.optimizer == "adamw":
+    training = recipe.training
+    if not training.freeze and training.optimizer == "adamw":
         return  # nothing to find out, and torch's meta device takes seconds to load
     with torch.device("meta"):  # no vocabularies yet, and no memory for the weights
         model = Transformer(ModelConfig.from_recipe(recipe.model, 16, 16))
-    freeze(model, recipe.training.freeze)
-    if recipe.training.optimizer == "muon":
+    freeze(model, training.freeze)
+    if training.sharding:
+        refuse_output_alone(model)
+    if training.optimizer == "muon":
         refuse_muon_without(layer_matrices(model))

@@ -4,7 +4,8 @@ The gradients of the group that was begun are dropped, the random numbers put ba
 halved until its parts do. Their size is a decision for the rest of the run: from that step on, every batch of more
 padded positions is halved in the same way. How much memory is free differs from start to start, so the decision is
 written to a journal, and reaches the disk before the update it concerns; a run that resumes from a checkpoint of before
-decides alike. Where one of several ranks runs out of memory, all compute the group anew in parts of that size.
+decides alike. Where one of several ranks runs out of memory, all compute the group anew in parts of that size,
+unless the network is sharded: then the others wait in the middle of a pass, and the run ends.
 
     decisions.jsonl     {"step": 812, "returns": 0, "positions": 4032}
 
@@ -91,6 +92,13 @@ class Memory:
                 losses = add_gradients(learner, parts, tokens)
             except OutOfMemory as error:
                 failed = error.batch
+            if failed is not None and learner.sharded:
+                raise TrainingError(
+                    f"out of memory with a batch of {positions(failed):,} padded positions, and training.sharding "
+                    "does not let one rank compute it in parts",
+                    "set training.gradient_checkpointing to true, or lower training.batch_tokens and raise "
+                    "training.accumulation_steps in the same measure",
+                )
             wanted = limit if failed is None else _smaller(failed)
             agreed = learner.ranks.least(math.inf if wanted is None else wanted)
             if agreed in (limit, math.inf):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from tfcli.errors import CheckpointError
 from tfcli.training.adamw import AdamW
 from tfcli.training.muon import MuonAndAdamW
+from tfcli.training.sharding import placed_as
 
 if TYPE_CHECKING:
     from tfcli.model.precision import Precision
@@ -92,7 +93,7 @@ def restore_optimizer(
             if name in momentum:
                 momentum[name].copy_(tensors[f"momentum.{name}"])
                 continue
-            moments = {moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in MOMENTS}
+            moments = {moment: placed_as(tensors[f"{moment}.{name}"], parameter) for moment in MOMENTS}
             step = torch.tensor(float(updates), device=parameter.device)
             adamw.state[parameter] = {"step": step, **moments}
     except KeyError as error:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tfcli.training.run import Run
 
 # What checkpoints of before did not tell, because there was no choice yet.
-DECIDED_LATELY = {"training.varlen": False}
+DECIDED_LATELY = {"training.varlen": False, "training.sharding": False}
 
 
 def resume(run: Run, learner: Learner) -> TrainingState:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfcli.model.folder import load_weights, save_model_folder
@@ -22,9 +21,7 @@ if TYPE_CHECKING:
 
 
 def validate(run: Run, learner: Learner, state: TrainingState, record: Record | NoRecord) -> None:
-    """Score the weights as they are, or their moving average, and keep them as `best/` if none scored higher."""
-    if learner.ema is not None:
-        learner = replace(learner, model=learner.ema.model, forward=learner.ema.model)
+    """Score the network of a learner from `sharding.whole`, and keep it as `best/` if none scored higher."""
     nll = corpus_nll(learner, run.prepared.valid, run.recipe.training.batch_tokens)
     bleu = _translate_and_score(run, learner.model)
     values = {"loss": nll, "perplexity": math.exp(min(nll, 100.0)), "bleu": bleu}

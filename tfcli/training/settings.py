@@ -24,6 +24,7 @@ _HARMLESS_KEYS = frozenset(
             "keep_checkpoints",
             "average_checkpoints",
             "gradient_checkpointing",
+            "sharding",  # but for rounding, as with another number of ranks
             "patience",
             "log_every",
         )

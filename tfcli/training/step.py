@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tfcli.corpus.batches import Batch, fixed_batches
 from tfcli.model.precision import autocast
+from tfcli.text.tokenizer import Tokenizer
 from tfcli.training.loss import smoothed_cross_entropy
 from tfcli.training.out_of_memory import TOO_LARGE, OutOfMemory, is_out_of_memory, out_of_memory_is_told
 from tfcli.training.r_drop import r_drop_loss, twice
+from tfcli.training.random_states import random_states, restore_random_states
 from tfcli.training.repeatable import repeatable
+from tfcli.training.sharding import lost_ranks_are_named
 
 if TYPE_CHECKING:
     from tfcli.corpus.shards import ParallelIds
@@ -78,19 +82,35 @@ def add_gradients(learner: Learner, batches: Iterable[Batch], tokens: int) -> li
 
     Raises: OutOfMemory when a batch does not fit.
     """
-    losses = []
-    for batch in batches:
-        try:
-            with repeatable(learner.device):
-                loss, nll = batch_loss(learner, batch, learner.label_smoothing, learner.r_drop)
-                (loss / tokens).backward()  # type: ignore[no-untyped-call]
-            losses.append(BatchLoss(batch, loss.detach(), nll))
-            continue
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        raise OutOfMemory(batch)  # behind the handler, so that it holds none of the step's tensors
+    if not learner.sharded:
+        return [_add_gradient(learner, batch, tokens) for batch in batches]
+    parts = list(batches)
+    most = -int(learner.ranks.least(-len(parts)))
+    with lost_ranks_are_named(learner.ranks):
+        losses = [_add_gradient(learner, part, tokens) for part in parts]
+        for _ in range(len(parts), most):
+            _keep_up(learner)
     return losses
+
+
+def _add_gradient(learner: Learner, batch: Batch, tokens: float) -> BatchLoss:
+    try:
+        with repeatable(learner.device):
+            loss, nll = batch_loss(learner, batch, learner.label_smoothing, learner.r_drop)
+            (loss / tokens).backward()  # type: ignore[no-untyped-call]
+        return BatchLoss(batch, loss.detach(), nll)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    raise OutOfMemory(batch)  # behind the handler, so that it holds none of the step's tensors
+
+
+def _keep_up(learner: Learner) -> None:
+    """Take part in a pass of the other ranks that this one has no batch for: nothing is learnt or drawn by it."""
+    before = random_states()
+    end = np.array([[Tokenizer.eos_id]])
+    _add_gradient(learner, Batch(end, end, end, np.array([0])), math.inf)
+    restore_random_states(before)
 
 
 def train_step(
@@ -110,9 +130,12 @@ def train_step(
         loss_sum += each.loss
         nll_sum += each.nll
     ranks.least(0.0)  # who is gone is noticed here, where waiting can name it, and not among the gradients
-    ranks.add_up(learner.model.parameters())
+    if not learner.sharded:  # else they are added up already
+        ranks.add_up(learner.model.parameters())
     limit = learner.clip_norm if learner.clip_norm is not None else float("inf")
-    norm_of_all = nn.utils.clip_grad_norm_(learner.model.parameters(), limit)
+    norm_of_all: Any = nn.utils.clip_grad_norm_(learner.model.parameters(), limit)
+    if learner.sharded:
+        norm_of_all = norm_of_all.full_tensor()
     # the one moment of a step at which a GPU is waited for: until then, all is only asked of it
     own_loss, own_nll, norm = torch.stack([loss_sum, nll_sum, norm_of_all]).tolist()
     loss, nll = ranks.total(own_loss, own_nll)
