@@ -59,6 +59,9 @@ def main() -> None:
             for checkout in checkouts:
                 result = in_a_process(options, checkout, beam, precision)
                 found.setdefault((checkout, beam, precision), []).append(result)
+                print(
+                    f"{checkout.resolve().name}, beam {beam}, {precision}: {row([result])}", file=sys.stderr
+                )
     print(
         "| checkout | beam | precision | sentences/s | target tokens/s | steady s | whole process s | peak MiB |"
     )
