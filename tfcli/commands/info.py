@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 REQUIRED_PACKAGES = (
     "torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pydantic", "pyyaml", "typer", "rich",
 )  # fmt: skip
-OPTIONAL_PACKAGES = ("tensorboard",)
+OPTIONAL_PACKAGES = ("ctranslate2", "tensorboard")
 
 
 def info(
