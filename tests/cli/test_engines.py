@@ -125,8 +125,11 @@ def test_an_unknown_engine_is_an_error(model, capsys):
 
 def test_eval_takes_the_engine_and_writes_it_down(model, tmp_path, capsys, installed):
     (tmp_path / "ref.txt").write_bytes(TEXT)
-    for engine, precision in (("torch", "fp32"), ("ctranslate2", "int8")):
-        options = ["--engine", engine, "--precision", precision, "--out", engine]
+    for wish, engine, precision in (
+        ([], "torch", "fp32"),  # as in validation, whatever is installed
+        (["--engine", "ctranslate2"], "ctranslate2", "int8"),
+    ):
+        options = [*wish, "--precision", precision, "--out", engine]
         assert main(["eval", "model", "--src", "in.txt", "--ref", "ref.txt", *options, "-q"]) == 0
         decoding = json.loads((tmp_path / engine / "scores.json").read_text())["decoding"]
         assert (decoding["engine"], decoding["precision"]) == (engine, precision)

@@ -20,7 +20,6 @@ from tfcli.commands.console import (
 from tfcli.commands.options import (
     DATA_ROOT_HELP,
     DEVICE_HELP,
-    ENGINE_HELP,
     PRECISION_HELP,
     TRANSLATION_PRECISIONS,
     JsonOption,
@@ -68,7 +67,13 @@ def evaluate(
         int | None,
         typer.Option(min=1, help=r"1 is greedy search.  \[default: the recipe's]", rich_help_panel=RUN_PANEL),
     ] = None,
-    engine: Annotated[str | None, typer.Option(help=ENGINE_HELP, rich_help_panel=RUN_PANEL)] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help=r"auto, torch or ctranslate2.  \[default: torch, as in validation]",
+            rich_help_panel=RUN_PANEL,
+        ),
+    ] = None,
     precision: Annotated[str | None, typer.Option(help=PRECISION_HELP, rich_help_panel=RUN_PANEL)] = None,
     device: Annotated[str | None, typer.Option(help=DEVICE_HELP, rich_help_panel=RUN_PANEL)] = None,
     data_root: Annotated[Path | None, typer.Option(help=DATA_ROOT_HELP, rich_help_panel=RUN_PANEL)] = None,
@@ -140,7 +145,7 @@ def evaluate(
             settings = recipe.scoring
             sets = _sets(recipe, run, tests or [], data_root)
         translator = _load(
-            run, engine=engine or "auto", device=device or "auto", precision=precision, beam_size=beam_size
+            run, engine=engine or "torch", device=device or "auto", precision=precision, beam_size=beam_size
         )
         tried = [name for name, value in {"--src": src, **search}.items() if value is not None]
         results = evaluate_run(run, _kept_in(run, out, tried), sets, settings, translator)
