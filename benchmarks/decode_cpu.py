@@ -93,8 +93,7 @@ def once(options: argparse.Namespace) -> dict[str, float]:
         options.run,
         device="cpu",
         precision=options.precisions[0],
-        beam_size=options.beams[0],
-        batch_tokens=options.batch_tokens,
+        changes={"beam_size": options.beams[0], "batch_tokens": options.batch_tokens},
     )
     lines = list(read_lines(options.source))
     start = time.perf_counter()

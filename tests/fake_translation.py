@@ -30,7 +30,8 @@ class Echo:
 
     name, device, precision, max_positions = "echo", "cpu", "fp32", 10**9
 
-    def search(self, sources, max_lengths, settings):
+    def search(self, sources, max_lengths, settings, prefixes=None):
+        assert not any(prefixes or ())
         for place in reversed(range(len(sources))):
             *ids, end = sources[place]
             assert end == Tokenizer.eos_id

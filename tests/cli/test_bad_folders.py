@@ -204,7 +204,7 @@ def test_a_pickle_in_the_place_of_a_folder_is_refused_unread(model, capsys, name
         (["--length-penalty", "inf"], "--length-penalty: must be a finite number, got .inf"),
         (["--json", "--format", "tsv"], "--json and --format tsv contradict each other"),
         (["--json", "--format", "text"], "--json and --format text contradict each other"),
-        (["--n-best", "2"], "--n-best 2 needs --format jsonl"),
+        (["--n-best", "2"], "--n-best 2 needs --format tsv or jsonl"),
         (["in.txt", "-o", "in.txt"], "in.txt: would be overwritten by its own translation"),
         (["in.txt", "-o", "."], "in.txt: would be overwritten by its own translation"),
         (["in.txt", "in.txt", "-o", "out"], "several inputs would become out/in.txt"),

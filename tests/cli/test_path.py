@@ -293,7 +293,7 @@ def test_tsv_adds_the_score(small_run, stdin, capfdbinary):
         (["{run}", "{tmp}/a", "{tmp}/b", "-o", "{tmp}/a"], 2, "a file, but there are 2 inputs"),
         (["{run}", "{tmp}/a", "{tmp}/sub/a", "-o", "{tmp}/out"], 2, "several inputs would become"),
         (["{run}", "{tmp}/a", "-o", "{tmp}/a"], 2, "overwritten by its own translation"),
-        (["{run}", "--n-best", "2"], 2, "needs --format jsonl"),
+        (["{run}", "--n-best", "2"], 2, "needs --format tsv or jsonl"),
         (["{run}", "--n-best", "3", "--format", "jsonl"], 2, "the beam size is 2"),
         (["{run}", "--device", "abacus"], 2, "unknown device"),
         (["{run}", "--device", "cuda:99"], 2, "no such device"),

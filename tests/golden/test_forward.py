@@ -9,6 +9,7 @@ import torch
 
 from tfcli.decoding.beam import beam_search
 from tfcli.decoding.engine import SearchSettings
+from tfcli.decoding.hypothesis import LengthPenalty
 from tfcli.decoding.search import TransformerNextPiece
 from tfcli.model.config import ModelConfig
 from tfcli.model.transformer import Transformer
@@ -47,7 +48,7 @@ def values():
         found = beam_search(
             TransformerNextPiece(model, SRC),
             torch.tensor([6, 6]),
-            SearchSettings(beam_size=3, length_penalty=1.0),
+            SearchSettings(beam_size=3, length_penalty=LengthPenalty(1.0)),
         )
     return {
         "logits": [round(value, 5) for value in model.logits(states)[0, 2].tolist()],
@@ -63,7 +64,7 @@ GOLDEN = {
     ],
     "loss": 10.88404,
     "nll": 10.55172,
-    "best": [([9, 10, 10, 10, 10], -1.59341), ([4], -1.5218)],
+    "best": [([9, 10, 10, 10, 10], -1.81673), ([4], -2.10947)],
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tfcli.decoding.engine import SearchSettings
+from tfcli.decoding.hypothesis import LengthPenalty
 from tfcli.decoding.torch_engine import TorchEngine
 from tfcli.model.config import ModelConfig
 from tfcli.text.tokenizer import Tokenizer
@@ -23,7 +24,7 @@ CHOICES = {
     "activation": ("relu", "gelu"),
     "tie_embeddings": ("all", "decoder", "none"),
 }
-GREEDY = SearchSettings(beam_size=1, length_penalty=0.7)
+GREEDY = SearchSettings(beam_size=1, length_penalty=LengthPenalty(0.7))
 UNLIKELY = -30.0
 
 
@@ -127,7 +128,7 @@ def test_padding_and_the_begin_mark_are_never_output(engines):
 @pytest.mark.parametrize("penalty", [0.0, 1.0, 1.4])
 def test_hypotheses_of_beam_search_have_the_scores_that_the_network_gives_them(engines, penalty):
     reference, fast = engines()
-    settings = SearchSettings(beam_size=4, length_penalty=penalty, n_best=3)
+    settings = SearchSettings(beam_size=4, length_penalty=LengthPenalty(penalty), n_best=3)
     texts = sources(29)
     limits = [len(text) + 4 for text in texts]
     at_limit = 0
@@ -137,7 +138,7 @@ def test_hypotheses_of_beam_search_have_the_scores_that_the_network_gives_them(e
             (hypothesis.score for hypothesis in found), reverse=True
         )
         for hypothesis in found:
-            expected = log_probability(reference.model, text, hypothesis.ids)
+            expected = log_probability(reference.models[0], text, hypothesis.ids)
             length = len(hypothesis.ids) + 1
             assert length <= limit
             at_limit += length == limit
@@ -155,7 +156,7 @@ def log_probability(model, text, ids):
 
 def test_a_translation_does_not_depend_on_its_neighbours(engines):
     _, fast = engines()
-    settings = SearchSettings(beam_size=3, length_penalty=1.0, batch_tokens=200)
+    settings = SearchSettings(beam_size=3, length_penalty=LengthPenalty(1.0), batch_tokens=200)
     texts = sources(29)
     limits = [len(text) + 4 for text in texts]
     together = searched(fast, texts, limits, settings)
@@ -170,7 +171,7 @@ def test_int8_is_another_arithmetic_of_the_same_network(engines):
     assert fast.precision == "int8"
     off = []
     for text, found in zip(texts, searched(fast, texts, limits, GREEDY), strict=True):
-        off.append(abs(found[0].log_prob - log_probability(reference.model, text, found[0].ids)))
+        off.append(abs(found[0].log_prob - log_probability(reference.models[0], text, found[0].ids)))
     assert max(off) > 1e-5
     assert sum(off) / len(off) < 0.3
 
@@ -197,5 +198,6 @@ def test_a_setting_of_the_search_that_is_unknown_to_the_engine_is_refused_unless
         temperature: float | None = None
 
     assert cannot(GREEDY) is None
-    assert cannot(More(beam_size=7, length_penalty=0.1, n_best=2, batch_tokens=9)) is None
-    assert cannot(More(beam_size=1, length_penalty=1.0, temperature=0.5)) == "temperature"
+    assert cannot(More(beam_size=7, length_penalty=LengthPenalty(0.1), n_best=2, batch_tokens=9)) is None
+    assert cannot(More(beam_size=1, length_penalty=LengthPenalty(1.0), temperature=0.5)) == "temperature"
+    assert cannot(SearchSettings(4, LengthPenalty(1.0, "gnmt"))) == "length_penalty_kind gnmt"

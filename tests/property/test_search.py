@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tfcli.decoding.beam import beam_search
 from tfcli.decoding.engine import SearchSettings
 from tfcli.decoding.greedy import greedy_search
+from tfcli.decoding.hypothesis import LengthPenalty
 from tfcli.decoding.search import TransformerNextPiece
 from tfcli.text.tokenizer import Tokenizer
 
@@ -57,14 +58,25 @@ def every_hypothesis(seed, max_length, length_penalty):
     """Return all that can be written with at most `max_length` pieces, end mark counted, best first."""
     pieces = [i for i in range(VOCAB_SIZE) if i not in (Tokenizer.pad_id, BOS, EOS)]
     found = [
-        (log_prob_of(seed, ids) / (len(ids) + 1) ** length_penalty, ids)
+        (divided(log_prob_of(seed, ids), len(ids) + 1, length_penalty), ids)
         for length in range(max_length)
         for ids in itertools.product(pieces, repeat=length)
     ]
     return sorted(found, key=lambda pair: -pair[0])
 
 
-penalties = st.sampled_from([0.0, 0.6, 1.0, 1.7])
+def divided(log_prob, length, penalty):
+    """Write the two formulas down once more, apart from the code."""
+    if penalty.kind == "average":
+        return log_prob / length**penalty.exponent
+    return log_prob / (
+        (5 + length) ** penalty.exponent / (5 + 1) ** penalty.exponent
+    )  # Wu et al., equation 14
+
+
+penalties = st.builds(
+    LengthPenalty, st.sampled_from([0.0, 0.6, 1.0, 1.7]), st.sampled_from(["average", "gnmt"])
+)
 
 
 @settings(max_examples=25, deadline=None)
@@ -127,7 +139,7 @@ def test_n_best_lists_are_sorted_distinct_and_scored_as_forced_decoding_would(se
     for hypothesis in found:
         assert hypothesis.log_prob == pytest.approx(log_prob_of(seed, hypothesis.ids), abs=1e-5)
         assert hypothesis.score == pytest.approx(
-            hypothesis.log_prob / (len(hypothesis.ids) + 1) ** penalty, abs=1e-6
+            divided(hypothesis.log_prob, len(hypothesis.ids) + 1, penalty), abs=1e-6
         )
 
 
@@ -138,13 +150,11 @@ def test_a_networks_hypotheses_score_as_teacher_forcing_does(tiny_model, beam_si
     limits = torch.tensor([7, 5])
     with torch.no_grad():
         next_piece = TransformerNextPiece(model, src)
-        found = beam_search(next_piece, limits, SearchSettings(beam_size, 1.0))
+        found = beam_search(next_piece, limits, SearchSettings(beam_size, LengthPenalty(1.0)))
         for row, limit, (best,) in zip(src, limits.tolist(), found, strict=True):
             assert len(best.ids) < limit
             tgt = torch.tensor([[BOS, *best.ids]])
-            logits = model.logits(model(row[row != 0][None], tgt))[0]
-            logits[:, [Tokenizer.pad_id, BOS]] = -math.inf
-            log_probs = logits.log_softmax(-1)
+            log_probs = model.logits(model(row[row != 0][None], tgt))[0].log_softmax(-1)
             forced = sum(float(log_probs[i, piece]) for i, piece in enumerate((*best.ids, EOS)))
             assert best.log_prob == pytest.approx(forced, abs=1e-4)
 
@@ -161,7 +171,9 @@ def naive_beam(seed, max_length, width, length_penalty):
                     candidates.append(((*ids, piece), total + log_prob))
         candidates.sort(key=lambda pair: -pair[1])
         ended += [
-            (total / length**length_penalty, ids[:-1]) for ids, total in candidates[:slots] if ids[-1] == EOS
+            (divided(total, length, length_penalty), ids[:-1])
+            for ids, total in candidates[:slots]
+            if ids[-1] == EOS
         ]
         alive = [pair for pair in candidates[: 2 * width] if pair[0][-1] != EOS][: width - len(ended)]
     return [ids for _, ids in sorted(ended, key=lambda pair: -pair[0])]

@@ -12,8 +12,10 @@ from tfcli.decoding import search
 from tfcli.decoding.beam import beam_search
 from tfcli.decoding.engine import SearchSettings
 from tfcli.decoding.greedy import greedy_search
+from tfcli.decoding.hypothesis import LengthPenalty
 from tfcli.decoding.search import TransformerNextPiece, best_continuations
 from tfcli.decoding.torch_engine import TorchEngine
+from tfcli.decoding.torch_search import Batch, search_with
 from tfcli.model.precision import autocast, with_cast_products
 
 
@@ -46,14 +48,40 @@ def test_a_large_vocabulary_looked_through_in_groups_gives_the_best_of_all(b, k,
 )
 def test_when_finished_sentences_leave_changes_nothing(seeds, width, n_best):
     limits = torch.tensor([2 + 2 * i for i in range(len(seeds))])
-    wanted = SearchSettings(width, 1.0, n_best)
+    wanted = SearchSettings(width, LengthPenalty(1.0), n_best)
     found = []
     for step in (1, 4, 1000):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(search, "ROWS_STEP", step)
             beam = beam_search(LookupNextPiece(seeds, width), limits, wanted)
-            found.append((beam, greedy_search(LookupNextPiece(seeds), limits, 1.0)))
+            found.append((beam, greedy_search(LookupNextPiece(seeds), limits, LengthPenalty(1.0))))
     assert found[0] == found[1] == found[2]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seeds=st.lists(st.integers(0, 10**6), min_size=2, max_size=6),
+    width=st.integers(1, 4),
+    ngram=st.sampled_from([None, 1, 2]),
+    ratio=st.sampled_from([0.0, 0.7]),
+    penalty=st.sampled_from([LengthPenalty(1.0), LengthPenalty(0.8, "gnmt")]),
+)
+def test_each_row_obeys_its_own_rules_whenever_finished_sentences_leave(seeds, width, ngram, ratio, penalty):
+    """A sentence that stays although it is done must not shift the rules of the others."""
+    wanted = SearchSettings(width, penalty, no_repeat_ngram=ngram, min_output_ratio=ratio)
+    limits = [3 + 2 * i for i in range(len(seeds))]
+    sources = [[9] * (i % 5) + [3] for i in range(len(seeds))]
+    prefixes = [[4, 5][: i % 3] for i in range(len(seeds))]
+    alone = []
+    for i, seed in enumerate(seeds):
+        batch = Batch([sources[i]], [limits[i]], [prefixes[i]])
+        alone += search_with(LookupNextPiece([seed], width), batch, wanted, torch.device("cpu"))
+    for step in (1, 4, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(search, "ROWS_STEP", step)
+            batch = Batch(sources, limits, prefixes)
+            found = search_with(LookupNextPiece(seeds, width), batch, wanted, torch.device("cpu"))
+        assert found == alone
 
 
 @pytest.mark.parametrize("tied", ["all", "none"])
@@ -78,7 +106,7 @@ def test_batches_searched_in_threads_give_what_one_thread_gives(tiny_model, beam
     generator = torch.Generator().manual_seed(1)
     sources = [[*torch.randint(4, 29, (n % 9 + 1,), generator=generator).tolist(), 3] for n in range(45)]
     limits = [2 * len(source) for source in sources]
-    wanted = SearchSettings(beam_size, 1.0, batch_tokens=batch_tokens)
+    wanted = SearchSettings(beam_size, LengthPenalty(1.0), batch_tokens=batch_tokens)
     before = torch.get_num_threads()
     found = []
     try:
@@ -107,7 +135,11 @@ def test_empty_places_left_out_of_the_network_change_nothing(tiny_model, monkeyp
     for step in (1, 1000):
         monkeypatch.setattr(search, "ROWS_STEP", step)
         with torch.no_grad():
-            found.append(beam_search(TransformerNextPiece(model, src), limits, SearchSettings(4, 1.0, 4)))
+            found.append(
+                beam_search(
+                    TransformerNextPiece(model, src), limits, SearchSettings(4, LengthPenalty(1.0), 4)
+                )
+            )
     assert n_rows[0] == 6  # one prefix a sentence to begin with
     assert max(n_rows) == 24
     for few, all_ in zip(*found, strict=True):

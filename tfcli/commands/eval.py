@@ -289,7 +289,7 @@ def _load(
     from tfcli.decoding.loading import load_translator
 
     translator = load_translator(
-        run, engine=engine, device=device, precision=precision, beam_size=beam_size, report=say
+        run, engine=engine, device=device, precision=precision, changes={"beam_size": beam_size}, report=say
     )
     used = translator.engine
     detail(f"{run}: {used.name}, {used.device}, {used.precision}, beam size {translator.decoding.beam_size}")

@@ -8,13 +8,34 @@ import typer
 
 from tfcli.commands.console import detail, say, share_the_cores
 from tfcli.commands.options import (
-    HARDWARE_PANEL,
     OUTPUT_PANEL,
     TRANSLATION_PRECISIONS,
     DeviceOption,
     EngineOption,
     PrecisionOption,
     refuse_unknown_precision,
+)
+from tfcli.commands.search_options import (
+    BatchSizeOption,
+    BatchTokensOption,
+    BeamSizeOption,
+    EnsembleOption,
+    LengthPenaltyKindOption,
+    LengthPenaltyOption,
+    MaxOutputRatioOption,
+    MinOutputRatioOption,
+    NBestOption,
+    NoRepeatNgramOption,
+    PrefixColumnOption,
+    RefOption,
+    SampleOption,
+    ScoreOnlyOption,
+    SeedOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
+    Wanted,
+    sampling_of,
 )
 from tfcli.commands.translate_files import find_jobs
 from tfcli.commands.translate_jobs import Work, carry_out, converse, refuse_existing, still_to_do, terms_of
@@ -24,7 +45,6 @@ if TYPE_CHECKING:
     from tfcli.text.fields import Field
 
 INPUT_PANEL = "Input"
-SEARCH_PANEL = "Search"
 WINDOW_LINES = 2000
 # Options that say where text is rather than what becomes of it, or whose effect is recorded otherwise.
 NOT_IN_JOURNAL = {
@@ -69,7 +89,11 @@ def translate(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE|DIR", help=r"Where translations go.  \[default: standard output]"
+            "--out",
+            "-o",
+            metavar="FILE|DIR",
+            help=r"Where translations go.  \[default: standard output]",
+            rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     suffix: Annotated[
@@ -125,28 +149,24 @@ def translate(
     as_json: Annotated[
         bool, typer.Option("--json", help="Short for --format jsonl.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
-    n_best: Annotated[
-        int,
-        typer.Option(min=1, help="Hypotheses for each line, with --json.", rich_help_panel=SEARCH_PANEL),
-    ] = 1,
-    beam_size: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="1 is greedy search.  \\[default: the recipe's]", rich_help_panel=SEARCH_PANEL
-        ),
-    ] = None,
-    length_penalty: Annotated[
-        float | None,
-        typer.Option(
-            min=0, help="Score = log-probability / length ** penalty.", rich_help_panel=SEARCH_PANEL
-        ),
-    ] = None,
-    batch_tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Padded pieces times beam size decoded at once.", rich_help_panel=HARDWARE_PANEL
-        ),
-    ] = None,
+    n_best: NBestOption = 1,
+    beam_size: BeamSizeOption = None,
+    length_penalty: LengthPenaltyOption = None,
+    length_penalty_kind: LengthPenaltyKindOption = None,
+    no_repeat_ngram: NoRepeatNgramOption = None,
+    min_output_ratio: MinOutputRatioOption = None,
+    max_output_ratio: MaxOutputRatioOption = None,
+    prefix_column: PrefixColumnOption = False,
+    ensemble: EnsembleOption = None,
+    sample: SampleOption = False,
+    temperature: TemperatureOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    seed: SeedOption = None,
+    score_only: ScoreOnlyOption = False,
+    ref: RefOption = None,
+    batch_tokens: BatchTokensOption = None,
+    batch_size: BatchSizeOption = None,
     engine: EngineOption = None,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
@@ -156,16 +176,35 @@ def translate(
     Example: tfcli translate runs/de-en < in.de > out.en
     """
     chosen = _format(form, as_json=as_json)
-    if n_best > 1 and chosen is not OutputFormat.JSONL:
-        raise RecipeError(
-            f"--n-best {n_best} needs --format jsonl", "the other formats have one translation a line"
-        )
+    wanted = Wanted(
+        changes={
+            "beam_size": beam_size,
+            "length_penalty": length_penalty,
+            "length_penalty_kind": length_penalty_kind and length_penalty_kind.value,
+            "no_repeat_ngram": no_repeat_ngram,
+            "min_output_ratio": min_output_ratio,
+            "max_output_ratio": max_output_ratio,
+            "batch_tokens": batch_tokens,
+            "batch_size": batch_size,
+        },
+        sampling=sampling_of(sample=sample, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed),
+        n_best=n_best,
+        prefix_column=prefix_column,
+        score_only=score_only,
+        ref=ref,
+        on_long=on_long.value,
+    )
+    wanted.refuse_contradictions(alone=chosen is OutputFormat.TEXT)
     if precision is not None:
         refuse_unknown_precision(precision, TRANSLATION_PRECISIONS)
-    wanted = _field(column, field, chosen)
-    if interactive and (files or out is not None or suffix is not None):
-        raise RecipeError("--interactive answers standard input alone", "leave out FILES, -o and --suffix")
+    place = _field(column, field, chosen, wanted)
+    if interactive and (files or any(option is not None for option in (out, suffix, ref))):
+        raise RecipeError(
+            "--interactive answers standard input alone", "leave out FILES, -o, --suffix and --ref"
+        )
     jobs = find_jobs(files or [], out, suffix)
+    if ref is not None and len(jobs) > 1:
+        raise RecipeError(f"--ref is for one input, but there are {len(jobs)}", "score them one by one")
     refuse_existing(jobs, force)
     share_the_cores()
     from tfcli.decoding.loading import load_translator
@@ -176,16 +215,18 @@ def translate(
         engine=engine or "auto",
         device=device or "auto",
         precision=precision,
-        beam_size=beam_size,
-        length_penalty=length_penalty,
-        batch_tokens=batch_tokens,
+        changes=wanted.changes,
+        sampling=wanted.sampling,
+        ensemble=ensemble or (),
+        needs=wanted.needs,
         report=say,
     )
     used = translator.engine
-    detail(f"{run}: {used.name}, {used.device}, {used.precision}, beam size {translator.decoding.beam_size}")
-    settings = StreamSettings(WINDOW_LINES, chosen.value, n_best, field=wanted, on_long=on_long.value)
+    search = "sampling" if sample else f"beam size {translator.decoding.beam_size}"
+    detail(f"{run}: {used.name}, {used.device}, {used.precision}, {search}")
+    settings = StreamSettings(WINDOW_LINES, chosen.value, n_best, field=place, on_long=on_long.value)
     options = {name: value for name, value in context.params.items() if name not in NOT_IN_JOURNAL}
-    work = Work(translator, settings, terms_of(options, run, translator, settings), force)
+    work = Work(translator, settings, terms_of(options, run, translator, settings), force, wanted)
     if interactive:
         converse(work)
         return
@@ -193,7 +234,7 @@ def translate(
         carry_out(work, job)
 
 
-def _field(column: int | None, name: str | None, form: OutputFormat) -> "Field | None":
+def _field(column: int | None, name: str | None, form: OutputFormat, wanted: Wanted) -> "Field | None":
     """Return where in a line its text stands, None when all of it is text."""
     from tfcli.text.fields import Column, JsonField
 
@@ -203,8 +244,11 @@ def _field(column: int | None, name: str | None, form: OutputFormat) -> "Field |
         raise RecipeError(
             f"--column {column} and --field {name} contradict each other", "leave one of them out"
         )
+    option = f"--column {column}" if column is not None else f"--field {name}"
+    for other, given in {"score-only": wanted.score_only, "prefix-column": wanted.prefix_column}.items():
+        if given:
+            raise RecipeError(f"{option} and --{other} contradict each other", "leave one of them out")
     if form is not OutputFormat.TEXT:
-        option = f"--column {column}" if column is not None else f"--field {name}"
         raise RecipeError(
             f"{option} and --format {form} contradict each other", f"lines keep their own form with {option}"
         )

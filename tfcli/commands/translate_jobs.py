@@ -7,15 +7,17 @@ so what comes from there gets its name when it is whole, and leaves nothing when
 import gzip
 import hashlib
 import lzma
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tfcli import __version__
 from tfcli.commands.console import Progress, progress, say, warn
+from tfcli.commands.search_options import Wanted
 from tfcli.commands.translate_files import Job
 from tfcli.errors import DataError, RecipeError
 from tfcli.wording import counted
@@ -35,6 +37,7 @@ class Work:
     settings: "StreamSettings"
     terms: dict[str, Any]
     force: bool = False
+    wanted: Wanted = field(default_factory=lambda: Wanted({}))
     line_is_open: bool = False  # the last line on standard output has no end
 
 
@@ -63,9 +66,15 @@ def _content(value: Any) -> Any:
     if not isinstance(value, Path):
         return value
     from tfcli.model.description import find_model_folder
+    from tfcli.text.lines import reading
 
-    if value.is_file():
-        return _sha256(value)
+    if value.exists() and not value.is_dir() and not value.is_file():
+        return (
+            secrets.token_hex()
+        )  # what a pipe holds can be read only once: it is never known to be the same
+    if not value.is_dir():
+        with reading(value):
+            return _sha256(value)
     folder = find_model_folder(value)
     names = [folder / "config.json", *sorted(folder.glob("*.safetensors")), *sorted(folder.glob("*.model"))]
     return {path.name: _sha256(path) for path in names}
@@ -180,10 +189,11 @@ def _with_journal(work: Work, job: Job, total: int | None, bar: Progress) -> "St
             say(f"{job.target}: goes on after {counted(journal.counts.lines, 'line')}")
             bar.update(total=(total or 0) - journal.counts.lines)  # so that rate and time left are right
         try:
-            for window in translate_stream(
-                work.translator, journal.source, work.settings, bar.advance, journal.counts
-            ):
-                journal.commit(window.taken, pack(window.given), window.counts)
+            with work.wanted.work(work.translator, journal.counts.lines) as line_work:
+                for window in translate_stream(
+                    line_work, journal.source, work.settings, bar.advance, journal.counts
+                ):
+                    journal.commit(window.taken, pack(window.given), window.counts)
             if not journal.counts.lines:
                 journal.commit(b"", pack(b""), journal.counts)  # an empty archive is not nothing
             _compare(job.source, journal.counts, total, journal.discard)
@@ -217,8 +227,12 @@ def _in_one_go(work: Work, job: Job, total: int | None, bar: Progress) -> "Strea
 
     pack = _packer(job.target)
     counts = StreamCounts()
-    with _reading(job.source) as source, _sink(job.target) as sink:
-        for window in translate_stream(work.translator, source, work.settings, bar.advance):
+    with (
+        _reading(job.source) as source,
+        _sink(job.target) as sink,
+        work.wanted.work(work.translator) as line_work,
+    ):
+        for window in translate_stream(line_work, source, work.settings, bar.advance):
             if work.line_is_open:
                 sink.write(b"\n")  # the file before ended without: its last line and our first are two
             sink.write(pack(window.given))
@@ -245,8 +259,8 @@ def converse(work: Work) -> None:
 
     prompt("> ")
     counts = None
-    with _writing(None):
-        for window in translate_stream(work.translator, sys.stdin.buffer, settings):
+    with _writing(None), work.wanted.work(work.translator) as line_work:
+        for window in translate_stream(line_work, sys.stdin.buffer, settings):
             sys.stdout.buffer.write(window.given)
             sys.stdout.buffer.flush()
             counts = window.counts

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tfcli.decoding.hypothesis import Hypothesis, divisor, normalized
+from tfcli.decoding.hypothesis import Hypothesis, normalized
 from tfcli.decoding.search import best_continuations, going_on
 from tfcli.text.tokenizer import Tokenizer
 
@@ -60,7 +60,7 @@ class _Ended:
         """Return room for K hypotheses of each sentence."""
         device, longest = max_lengths.device, int(max_lengths.max())
         shape = (len(max_lengths), settings.beam_size)
-        divisors = [divisor(length, settings.length_penalty) for length in range(longest + 1)]
+        divisors = [settings.length_penalty.divisor(length) for length in range(longest + 1)]
         return cls(
             log_probs=torch.full(shape, -torch.inf, device=device),
             scores=torch.full(shape, -torch.inf, dtype=torch.float64, device=device),

@@ -1,8 +1,10 @@
 """The engine that is fast: CTranslate2 with the same weights, on CPUs and CUDA. It is used without torch.
 
 Greedy search is the same as the reference's. Beam search differs in its details: CTranslate2 fills the place of a
-hypothesis that has ended and stops when K have. What both call a score is the same: log-probability / length **
-penalty, the end mark counted in both.
+hypothesis that has ended and stops when K have. What both call a score is the same, log-probability / length **
+penalty, the end mark counted in both, but for one detail: here the probability that padding and the begin mark have
+is shared out among the other pieces, while the reference leaves it where the network puts it. A trained network gives
+the two next to nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from tfcli.model.config import ModelConfig
 
 # What it can do of what can be asked of a search; a setting that is not named here has to be at its default.
-ABLE = {"beam_size", "length_penalty", "n_best", "batch_tokens"}
+ABLE = {"beam_size", "length_penalty", "n_best", "batch_tokens", "batch_size"}
 
 
 def cannot(settings: SearchSettings) -> str | None:
@@ -33,7 +35,8 @@ def cannot(settings: SearchSettings) -> str | None:
     for field in fields(settings):
         if field.name not in ABLE and getattr(settings, field.name) != field.default:
             return field.name
-    return None
+    kind = settings.length_penalty.kind
+    return None if kind == "average" else f"length_penalty_kind {kind}"
 
 
 def is_installed() -> bool:
@@ -92,11 +95,16 @@ class CTranslate2Engine:
         self.max_positions = config.max_positions
 
     def search(
-        self, sources: Sequence[Sequence[int]], max_lengths: Sequence[int], settings: SearchSettings
+        self,
+        sources: Sequence[Sequence[int]],
+        max_lengths: Sequence[int],
+        settings: SearchSettings,
+        prefixes: Sequence[Sequence[int]] | None = None,
     ) -> Iterator[tuple[int, list[Hypothesis]]]:
         """Begin to search; yield each source's place and its hypotheses, long sources first."""
         unable = cannot(settings)
         assert unable is None, unable  # whoever chose this engine has asked
+        assert not any(prefixes or ()), "no prefixes"
         batches = _batches(sources, max_lengths, settings)
         begun = [
             self._begin([sources[i] for i in batch], max_lengths[batch[0]], settings) for batch in batches
@@ -117,7 +125,7 @@ class CTranslate2Engine:
             asynchronous=True,
             beam_size=settings.beam_size,
             num_hypotheses=settings.n_best,
-            length_penalty=settings.length_penalty,
+            length_penalty=settings.length_penalty.exponent,
             max_decoding_length=max_length - 1,
             min_decoding_length=0,
             max_input_length=0,
@@ -180,7 +188,7 @@ def _batches(
         alike[len(source), limit].append(i)
     batches = []
     for (length, _), places in sorted(alike.items(), reverse=True):
-        size = max(1, settings.batch_tokens // (length * settings.beam_size))
+        size = settings.batch_size or max(1, settings.batch_tokens // (length * settings.beam_size))
         batches += [places[start : start + size] for start in range(0, len(places), size)]
     return batches
 

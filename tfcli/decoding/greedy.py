@@ -13,10 +13,13 @@ from tfcli.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tfcli.decoding.hypothesis import LengthPenalty
     from tfcli.decoding.search import NextPiece
 
 
-def greedy_search(next_piece: NextPiece, max_lengths: Tensor, length_penalty: float) -> list[Hypothesis]:
+def greedy_search(
+    next_piece: NextPiece, max_lengths: Tensor, length_penalty: LengthPenalty
+) -> list[Hypothesis]:
     """Return one hypothesis for each sentence; finished sentences leave the batch.
 
     The last allowed piece is always the end mark.

@@ -64,10 +64,11 @@ class TransformerNextPiece:
             shape = (n_rows, logits.shape[1])
             self._rooms = [logits.new_empty(shape, dtype=torch.float32) for _ in range(2)]
         log_probs = self._rooms[0][: len(last)].copy_(logits)
-        # Padding and the begin mark are no text; they were never a target in training.
+        torch.log_softmax(log_probs, dim=-1, out=log_probs)
+        # Padding and the begin mark are no text; they were never a target in training. What probability they have is not
+        # shared out among the others, so that a hypothesis is as probable here as in the training loss.
         log_probs[:, Tokenizer.pad_id] = -torch.inf
         log_probs[:, Tokenizer.bos_id] = -torch.inf
-        torch.log_softmax(log_probs, dim=-1, out=log_probs)
         if self._cache.places is None:
             self._past = None
             return log_probs

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from tfcli.decoding.translator import TooLongError
+from tfcli.decoding.translator import LineError, ScoredTarget
 from tfcli.errors import DataError
 from tfcli.text.fields import UnfitLineError
 from tfcli.text.lines import UTF16_MARKS, decode_line, open_binary, reading
@@ -18,7 +18,8 @@ from tfcli.text.lines import UTF16_MARKS, decode_line, open_binary, reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tfcli.decoding.translator import OnLong, Translation, Translator
+    from tfcli.decoding.line_work import LineWork
+    from tfcli.decoding.translator import OnLong, Translation
     from tfcli.text.fields import Field
 
 Format = Literal["text", "tsv", "jsonl"]
@@ -65,7 +66,7 @@ class Window:
 
 
 def translate_stream(
-    translator: Translator,
+    work: LineWork,
     source: BinaryIO,
     settings: StreamSettings,
     advance: Callable[[int], None] | None = None,
@@ -76,7 +77,7 @@ def translate_stream(
     A final line without `\n` stays without when its translation alone is written. Bytes that are no UTF-8 are
     replaced, and their lines counted. `before` is what was counted in the part of the source that is already read.
 
-    Raises: DataError when the source cannot be read to its end, or a line of it cannot be translated.
+    Raises: DataError when the source cannot be read to its end, or names the line that cannot be used.
     """
     counts = before or StreamCounts()
     for window in _windows(source, settings):
@@ -92,18 +93,20 @@ def translate_stream(
                     counts.first_invalid.append(counts.lines)
             texts.append(text)
         try:
-            translations = translator.translate(texts, advance, settings.n_best, settings.on_long)
-        except TooLongError as error:
+            results = work.translate(texts, advance, settings.n_best, settings.on_long)
+        except LineError as error:
             raise DataError(
-                f"{settings.name}:{counts.written + error.place + 1}: {error}",
-                "cut the line, or have --on-long split or truncate it",
+                f"{settings.name}:{counts.written + error.index + 1}: {error.message}", error.hint
             ) from error
         given = []
-        for raw, translation in zip(window, translations, strict=True):
-            counts.split += translation.n_parts > 1
-            counts.truncated += translation.truncated
-            given.append(_written(raw, translation, settings))
+        for raw, text, result in zip(window, texts, results, strict=True):
             counts.written += 1
+            if isinstance(result, ScoredTarget):
+                given.append(_ended(raw, render_scored(result, settings.format), settings))
+                continue
+            counts.split += result.n_parts > 1
+            counts.truncated += result.truncated
+            given.append(_written(raw, text, result, counts.written, settings))
         yield Window(b"".join(window), b"".join(given), counts)
 
 
@@ -135,26 +138,68 @@ def _is_blank(line: bytes) -> bool:
     return not line.strip(b" \r")  # tabs are empty columns
 
 
-def _written(raw: bytes, translation: Translation, settings: StreamSettings) -> bytes:
-    """Return the line that is written for one that was read, with its end."""
+def _written(raw: bytes, text: str, translation: Translation, number: int, settings: StreamSettings) -> bytes:
+    """Return what is written for a line of this number that was read, with its end."""
+    if settings.field is None:
+        return _ended(raw, render(translation, text, number, settings), settings)
     line = raw.removesuffix(b"\n")
-    end = raw[len(line) :]
-    if settings.field is not None:
-        return (line if _is_blank(line) else settings.field.put(line, translation.text)) + end
-    return render(translation, settings.format).encode() + (end if settings.format == "text" else b"\n")
+    return (line if _is_blank(line) else settings.field.put(line, translation.text)) + raw[len(line) :]
 
 
-def render(translation: Translation, form: Format) -> str:
-    """Return a translation as one line: the text; text, tab, score; or a JSON object with all hypotheses."""
-    if form == "text":
+def _ended(raw: bytes, rendered: str, settings: StreamSettings) -> bytes:
+    """Return what is written for a line, ended as the line was if it is text alone."""
+    return rendered.encode() + (b"\n" if raw.endswith(b"\n") or settings.format != "text" else b"")
+
+
+def render(translation: Translation, source: str, number: int, settings: StreamSettings) -> str:
+    """Return what is written for a line of this number: its translation, or rows for a table, or a JSON object.
+
+    A table has a row for each hypothesis, with the line's number and the rank in the list when several are wanted.
+    """
+    if settings.format == "text":
         return translation.text
-    if form == "tsv":
-        return f"{translation.text.replace(chr(9), ' ')}\t{translation.score:.4f}"
+    if settings.format == "tsv":
+        ranked = enumerate(translation.hypotheses, start=1)
+        rows = [
+            [
+                found.text.replace("\t", " "),
+                f"{found.score:.4f}",
+                *([str(number), str(rank)] if settings.n_best > 1 else []),
+            ]
+            for rank, found in ranked
+        ]
+        return "\n".join(map("\t".join, rows))
     hypotheses = [
-        {"text": found.text, "score": round(found.score, 6), "log_prob": round(found.log_prob, 6)}
-        for found in translation.hypotheses
+        {
+            "rank": rank,
+            "text": found.text,
+            "score": round(found.score, 6),
+            "log_prob": round(found.log_prob, 6),
+        }
+        for rank, found in enumerate(translation.hypotheses, start=1)
     ]
-    return json.dumps({"translation": translation.text, "hypotheses": hypotheses}, ensure_ascii=False)
+    whole = {
+        "source": source,
+        "translation": translation.text,
+        "n_parts": translation.n_parts,
+        "hypotheses": hypotheses,
+    }
+    return json.dumps(whole, ensure_ascii=False)
+
+
+def render_scored(scored: ScoredTarget, form: Format) -> str:
+    """Return what is written for a given translation: its score; score, tab, log-probability; or all as JSON."""
+    if form == "text":
+        return f"{scored.score:.6f}"
+    if form == "tsv":
+        return f"{scored.score:.6f}\t{scored.log_prob:.6f}"
+    whole = {
+        "score": round(scored.score, 6),
+        "log_prob": round(scored.log_prob, 6),
+        "pieces": list(scored.pieces),
+        "piece_log_probs": [round(log_prob, 6) for log_prob in scored.piece_log_probs],
+    }
+    return json.dumps(whole, ensure_ascii=False)
 
 
 def _windows(source: BinaryIO, settings: StreamSettings) -> Iterator[list[bytes]]:

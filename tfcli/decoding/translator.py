@@ -3,14 +3,16 @@
 1. Blank lines are set aside; lines too long for the model are cut into parts.
 2. Parts are turned into piece ids, and an engine searches for their translations.
 3. Translations go back to where their lines stood; parts are joined as they were.
+
+`Translator.score` sends given translations the same way, whole.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from tfcli.decoding.engine import SearchSettings
+from tfcli.decoding.engine import Scorer, SearchSettings
 from tfcli.decoding.hypothesis import Hypothesis, normalized
 from tfcli.errors import RecipeError
 from tfcli.text.segments import split_long
@@ -19,18 +21,10 @@ from tfcli.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tfcli.decoding.engine import Engine
+    from tfcli.decoding.engine import Engine, Sampling
     from tfcli.recipe.schema import DecodingSection
 
 OnLong = Literal["split", "truncate", "error"]  # what to do with a line that is too long for the model
-
-
-class TooLongError(ValueError):
-    """A line is too long for the model: the one at `place`, counted from 0."""
-
-    def __init__(self, place: int, pieces: int, limit: int) -> None:
-        super().__init__(f"{pieces:,} pieces, but the model takes {limit:,}")
-        self.place = place
 
 
 @dataclass(frozen=True)
@@ -65,6 +59,26 @@ BLANK = Translation((ScoredText("", 0.0, 0.0),), n_parts=0)
 
 
 @dataclass(frozen=True)
+class ScoredTarget:
+    """How probable a given translation is, as a whole and piece by piece, the end mark last."""
+
+    score: float
+    log_prob: float
+    pieces: tuple[str, ...]
+    piece_log_probs: tuple[float, ...]
+
+
+class LineError(Exception):
+    """What is wrong with one of the lines given: `index` counts from 0, `hint` says what to do."""
+
+    def __init__(self, index: int, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.index = index
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True)
 class _Part:
     """A piece of a line that the model takes at once."""
 
@@ -72,6 +86,7 @@ class _Part:
     ids: list[int]  # end mark included
     separator: str  # what stood behind it in the line
     truncated: bool = False
+    prefix: tuple[int, ...] = ()  # what its translation begins with
 
 
 class Translator:
@@ -84,12 +99,15 @@ class Translator:
         decoding: DecodingSection,
         max_source_pieces: int,
         info: dict[str, Any] | None = None,
+        sampling: Sampling | None = None,
     ) -> None:
         self.engine = engine
         self.tokenizer = tokenizer
         self.decoding = decoding
         self.max_source_pieces = max_source_pieces
         self.info = info or {}
+        self.sampling = sampling
+        self.penalty = SearchSettings.of(decoding).length_penalty
 
     def translate(
         self,
@@ -97,20 +115,21 @@ class Translator:
         advance: Callable[[int], None] | None = None,
         n_best: int = 1,
         on_long: OnLong = "split",
+        prefixes: Sequence[str] | None = None,
     ) -> list[Translation]:
         """Translate lines; the result has their number and order, whatever the batches were.
 
-        `advance` is told how many lines are done each time some are.
+        `advance` is told how many lines are done each time some are. Translations begin with their `prefixes`.
 
-        Raises: RecipeError when more hypotheses are wanted than the beam holds; TooLongError when a line is too long
-        and that is an error.
+        Raises: RecipeError when more hypotheses are wanted than the beam holds; LineError when a line is too long and
+        that is an error, or a prefix is too long.
         """
-        if n_best > self.decoding.beam_size:
+        if self.sampling is None and n_best > self.decoding.beam_size:
             raise RecipeError(
                 f"{n_best} hypotheses wanted, but the beam size is {self.decoding.beam_size}",
                 "raise --beam-size or lower --n-best",
             )
-        parts = self._parts(lines, on_long)
+        parts = self._begun(self._parts(lines, on_long), prefixes)
         parts_left = [0] * len(lines)
         for part in parts:
             parts_left[part.line] += 1
@@ -119,7 +138,8 @@ class Translator:
         found: list[list[Hypothesis]] = [[] for _ in parts]
         sources = [part.ids for part in parts]
         limits = [self._max_length(len(ids)) for ids in sources]
-        for index, hypotheses in self.engine.search(sources, limits, self._settings(n_best)):
+        wanted = [part.prefix for part in parts]
+        for index, hypotheses in self.engine.search(sources, limits, self._settings(n_best), wanted):
             found[index] = hypotheses
             line = parts[index].line
             parts_left[line] -= 1
@@ -137,7 +157,11 @@ class Translator:
             if len(ids) <= limit:
                 parts += [_Part(number, [*ids, Tokenizer.eos_id], "")] if ids else []
             elif on_long == "error":
-                raise TooLongError(number, len(ids), limit)
+                raise LineError(
+                    number,
+                    f"{len(ids):,} pieces, but the model takes {limit:,}",
+                    "cut the line, or have --on-long split or truncate it",
+                )
             elif on_long == "truncate":
                 parts.append(_Part(number, [*ids[:limit], Tokenizer.eos_id], "", truncated=True))
             else:
@@ -153,9 +177,68 @@ class Translator:
         pieces = [(self.tokenizer.encode_src(text), separator) for text, separator in split_long(line, fits)]
         return [_Part(number, [*ids, Tokenizer.eos_id], separator) for ids, separator in pieces if ids]
 
+    def score(
+        self, pairs: Sequence[tuple[str, str]], advance: Callable[[int], None] | None = None
+    ) -> list[ScoredTarget]:
+        """Say how probable the target of each pair is; nothing is split, and blank lines are scored like any other.
+
+        Raises: LineError when a side is longer than the model takes, RecipeError when the engine cannot score.
+        """
+        if not isinstance(self.engine, Scorer):
+            raise RecipeError(
+                f"the engine {self.engine.name} cannot score given translations", "use the engine torch"
+            )
+        sides = [
+            (
+                [*self.tokenizer.encode_src(src), Tokenizer.eos_id],
+                [*self.tokenizer.encode_tgt(tgt), Tokenizer.eos_id],
+            )
+            for src, tgt in pairs
+        ]
+        for index, both in enumerate(sides):
+            longest = max(map(len, both))
+            if longest > self.engine.max_positions:
+                raise LineError(
+                    index,
+                    f"{longest:,} pieces, but the model takes {self.engine.max_positions:,}",
+                    "a pair is scored whole: leave it out, or cut it into sentences",
+                )
+        found: list[ScoredTarget | None] = [None] * len(sides)
+        sources, targets = [src for src, _ in sides], [tgt for _, tgt in sides]
+        for index, forced in self.engine.score(sources, targets, self._settings(1)):
+            log_prob = sum(forced.log_probs)
+            score = normalized(log_prob, len(forced.ids), self.penalty)
+            pieces = tuple(self.tokenizer.tgt_piece(piece) for piece in forced.ids)
+            found[index] = ScoredTarget(score, log_prob, pieces, forced.log_probs)
+            if advance is not None:
+                advance(1)
+        return [scored for scored in found if scored is not None]
+
+    def _begun(self, parts: list[_Part], prefixes: Sequence[str] | None) -> list[_Part]:
+        """Return the parts of all lines; the first of each line is to begin with its prefix."""
+        if prefixes is None:
+            return parts
+        seen: set[int] = set()
+        begun = []
+        for part in parts:
+            wanted = "" if part.line in seen else prefixes[part.line].strip()
+            begun.append(replace(part, prefix=self._prefix(part, prefixes[part.line])) if wanted else part)
+            seen.add(part.line)
+        return begun
+
+    def _prefix(self, part: _Part, prefix: str) -> tuple[int, ...]:
+        ids = tuple(self.tokenizer.encode_tgt(prefix))
+        limit = self._max_length(len(part.ids)) - 1
+        if len(ids) > limit:
+            raise LineError(
+                part.line,
+                f"the target prefix has {len(ids):,} pieces, but the longest output allowed has {limit:,}",
+                "shorten the prefix, or raise --max-output-ratio",
+            )
+        return ids
+
     def _settings(self, n_best: int) -> SearchSettings:
-        decoding = self.decoding
-        return SearchSettings(decoding.beam_size, decoding.length_penalty, n_best, decoding.batch_tokens)
+        return SearchSettings.of(self.decoding, n_best, self.sampling)
 
     def _max_length(self, src_length: int) -> int:
         wanted = int(src_length * self.decoding.max_output_ratio) + self.decoding.max_output_extra
@@ -173,6 +256,12 @@ class Translator:
             depth = min(len(found[i]) for i in indices)
             separators = [parts[i].separator for i in indices]
             joined = [self._join([found[i][rank] for i in indices], separators) for rank in range(depth)]
+            joined.sort(key=lambda found: -found.score)
+            if self.sampling is None:  # other pieces may spell the same text: its best spelling stands for it
+                best: dict[str, ScoredText] = {}
+                for one in joined:
+                    best.setdefault(one.text, one)
+                joined = list(best.values())
             truncated = parts[indices[0]].truncated
             translations.append(Translation(tuple(joined), len(indices), truncated))
         return translations
@@ -185,4 +274,4 @@ class Translator:
             return ScoredText(text, hypotheses[0].score, hypotheses[0].log_prob)
         log_prob = sum(hypothesis.log_prob for hypothesis in hypotheses)
         length = sum(len(hypothesis.ids) + 1 for hypothesis in hypotheses)
-        return ScoredText(text, normalized(log_prob, length, self.decoding.length_penalty), log_prob)
+        return ScoredText(text, normalized(log_prob, length, self.penalty), log_prob)

@@ -292,15 +292,31 @@ class DecodingSection(Section):
     beam_size: PositiveInt = 5
     """Hypotheses kept at each step; 1 is greedy search."""
     length_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
-    """Finished hypotheses are ranked by log-probability / length ** length_penalty."""
+    """Finished hypotheses are ranked by log-probability / length ** length_penalty; 0: by log-probability."""
+    length_penalty_kind: Literal["average", "gnmt"] = "average"
+    """`gnmt` takes (5 + length) / 6 in place of the length (Wu et al., 2016)."""
+    no_repeat_ngram: PositiveInt | None = None
+    """An output never has the same so many pieces in a row twice; null: it may."""
+    min_output_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Shortest output: this many pieces for each source piece."""
     max_output_ratio: PositiveFloat = 2.0
     """Longest output: this many pieces for each source piece, plus `max_output_extra`."""
     max_output_extra: Annotated[int, Field(ge=0)] = 10
     """Pieces that the longest output may have on top."""
     batch_tokens: PositiveInt = 4096
     """Padded source pieces times `beam_size` that are decoded at once."""
+    batch_size: PositiveInt | None = None
+    """Sentences that are decoded at once, in place of `batch_tokens`; null: `batch_tokens` decides."""
     max_source_pieces: PositiveInt | None = None
     """Longer lines are split at sentence ends, translated and rejoined; null: `data.max_pieces`."""
+
+    @model_validator(mode="after")
+    def _shortest_is_not_above_longest(self) -> Self:
+        if self.min_output_ratio > self.max_output_ratio:
+            raise contradiction(
+                "min_output_ratio", f"must not be above max_output_ratio ({self.max_output_ratio})"
+            )
+        return self
 
 
 class ScoringSection(Section):

@@ -150,6 +150,28 @@ class Tokenizer:
         """Return the pieces of a target sentence; one that is not in the vocabulary stands as it is."""
         return list(self._tgt.encode(text, out_type=str))
 
+    def tgt_piece(self, piece: int) -> str:
+        """Return a piece of the target vocabulary as it is written in the model."""
+        return str(self._tgt.id_to_piece(piece))
+
+    def differences(self, other: Tokenizer) -> str | None:
+        """Say what makes another tokenizer give text other ids; None when nothing does."""
+        if self.digest == other.digest:
+            return None
+        if self.shared != other.shared:
+            one, two = ("one vocabulary for both sides", "one for each side")
+            return f"{one} here, {two} there" if self.shared else f"{two} here, {one} there"
+        for side, ours, theirs in (("source", self._src, other._src), ("target", self._tgt, other._tgt)):
+            sizes = ours.get_piece_size(), theirs.get_piece_size()
+            if sizes[0] != sizes[1]:
+                return f"{sizes[0]:,} {side} pieces here, {sizes[1]:,} there"
+            for i in range(sizes[0]):
+                if ours.id_to_piece(i) != theirs.id_to_piece(i):
+                    return (
+                        f"{side} piece {i} is {ours.id_to_piece(i)!r} here, {theirs.id_to_piece(i)!r} there"
+                    )
+        return "the pieces are the same, but not their scores or how text is normalized"
+
     def decode_src(self, ids: Sequence[int]) -> str:
         """Return the text of source ids; marks and padding are passed over."""
         return self._decode(self._src, ids)
