@@ -164,3 +164,11 @@ def test_the_rules_read_ids_of_rows_that_changed_places():
     blocked = torch.isneginf(ruled.step(torch.tensor([4, 1])))
     assert [row.nonzero()[:, 0].tolist() for row in blocked] == [[4, 5], [1, 5]]
     assert Tokenizer.pad_id not in TEXT
+
+
+def test_the_end_mark_stays_allowed_to_a_short_output_when_no_other_piece_is():
+    scores = torch.full((2, VOCAB_SIZE), -1.0)
+    scores[:, [Tokenizer.pad_id, BOS]] = -torch.inf
+    no_prefix = torch.zeros(2, 0, dtype=torch.long)
+    apply_rules(scores, torch.tensor([[1, 4, 5], [1, 4, 4]]), Rules(torch.tensor([9, 9]), no_prefix, 1))
+    assert [row.isfinite().nonzero()[:, 0].tolist() for row in scores] == [[EOS], [5]]
