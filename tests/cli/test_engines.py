@@ -80,6 +80,33 @@ def test_auto_says_why_it_takes_torch_and_ctranslate2_alone_is_an_error(model, c
     assert error == "--engine ctranslate2: CTranslate2 cannot be used: it has no device cuda:99 here"
 
 
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (["--sample"], "sampling"),
+        (["--no-repeat-ngram", "2"], "no repeat ngram"),
+        (["--min-output-ratio", "0.5"], "min output ratio"),
+        (["--length-penalty-kind", "gnmt"], "length penalty kind gnmt"),
+        (["--ensemble", "model"], "ensembles"),
+        (["--prefix-column"], "target prefixes"),
+        (["--score-only", "--ref", "in.txt"], "scores of given translations"),
+    ],
+)
+def test_what_ctranslate2_does_not_have_is_left_to_torch(model, capsys, installed, options, what):
+    printed = translated(capsys, *options)
+    assert printed.err.count(f"using torch, not CTranslate2: it does not have {what}\n") == 1
+    assert printed.out.count("\n") == TEXT.count(b"\n")
+    [error], hint = refused(capsys, 2, "translate", "model", "in.txt", "--engine", "ctranslate2", *options)
+    assert error == f"--engine ctranslate2: CTranslate2 cannot be used: it does not have {what}"
+    assert hint == "hint: leave it out, or use --engine torch"
+
+
+def test_batches_of_sentences_are_no_reason_to_take_torch(model, capsys, installed):
+    assert translated(capsys, "--batch-size", "1").out == translated(capsys).out
+    printed = translated(capsys, "--batch-size", "1", "--length-penalty", "0.5", "--max-output-ratio", "1")
+    assert "model: ctranslate2, cpu, fp32" in printed.err
+
+
 def test_a_converted_model_that_cannot_be_read_is_passed_over(model, capsys, installed):
     translated(capsys)
     (model / "ctranslate2" / "fp32" / "model.bin").write_bytes(b"damaged")

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tfcli.commands.search_options import Wanted
 from tfcli.decoding.hypothesis import Hypothesis
 from tfcli.decoding.translator import Translator
 from tfcli.errors import RecipeError
@@ -27,7 +28,12 @@ class Engine:
 
 
 def translator(engine):
-    tokenizer = SimpleNamespace(encode_src=lambda text: [20] * len(text), decode_tgt=SPELLINGS.__getitem__)
+    tokenizer = SimpleNamespace(
+        encode_src_many=lambda texts: [[20] * len(text) for text in texts],
+        encode_src=lambda text: [20] * len(text),
+        encode_tgt=lambda text: [20] * len(text),
+        decode_tgt=SPELLINGS.__getitem__,
+    )
     return Translator(engine, tokenizer, DecodingSection(), 40)
 
 
@@ -40,6 +46,13 @@ def test_of_two_spellings_of_a_text_the_better_one_stands_in_the_list():
 def test_an_engine_that_cannot_score_says_so():
     with pytest.raises(RecipeError, match="the engine table cannot score given translations"):
         translator(Engine()).score([("a", "b")])
+
+
+def test_references_go_on_where_a_scoring_was_stopped(tmp_path):
+    (tmp_path / "ref").write_bytes(b"1\n2\n3\n4\n")
+    given = SimpleNamespace(score=lambda pairs, advance: pairs)
+    with Wanted({}, score_only=True, ref=tmp_path / "ref").work(given, n_done=2) as work:
+        assert work.translate(["c", "d"]) == [("c", "3"), ("d", "4")]
 
 
 def test_tokenizers_tell_what_differs():
