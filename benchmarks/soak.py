@@ -67,6 +67,7 @@ def soak(folder: Path, lines: int, seconds: float) -> list[tuple[int, float]]:
             seen.append((done, memory))
             if time.monotonic() - start_time > seconds:
                 process.terminate()
+                process.wait()
             if done >= shown:
                 elapsed = time.monotonic() - start_time
                 print(f"{done:>9,} lines {elapsed:5.0f} s {memory:7.1f} MiB", flush=True)

@@ -38,7 +38,15 @@ from tfcli.commands.search_options import (
     sampling_of,
 )
 from tfcli.commands.translate_files import find_jobs
-from tfcli.commands.translate_jobs import Work, carry_out, converse, refuse_existing, still_to_do, terms_of
+from tfcli.commands.translate_jobs import (
+    Work,
+    carry_out,
+    converse,
+    keeps_journal,
+    refuse_existing,
+    still_to_do,
+    terms_of,
+)
 from tfcli.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -225,8 +233,10 @@ def translate(
     search = "sampling" if sample else f"beam size {translator.decoding.beam_size}"
     detail(f"{run}: {used.name}, {used.device}, {used.precision}, {search}")
     settings = StreamSettings(WINDOW_LINES, chosen.value, n_best, field=place, on_long=on_long.value)
-    options = {name: value for name, value in context.params.items() if name not in NOT_IN_JOURNAL}
-    work = Work(translator, settings, terms_of(options, run, translator, settings), force, wanted)
+    work = Work(translator, settings, {}, force, wanted)
+    if any(map(keeps_journal, jobs)):  # else a pipe need not wait until the weights have been read once more
+        options = {name: value for name, value in context.params.items() if name not in NOT_IN_JOURNAL}
+        work.terms = terms_of(options, run, translator, settings)
     if interactive:
         converse(work)
         return

@@ -96,7 +96,7 @@ def refuse_existing(jobs: list[Job], force: bool) -> None:
         job.target
         for job in jobs
         if job.target is not None and job.target.is_file()
-        if not (_keeps_journal(job) and journal_of(_place(job)).exists())
+        if not (keeps_journal(job) and journal_of(_place(job)).exists())
     ]
     if there and not force:
         raise _existing(there)
@@ -128,7 +128,7 @@ def still_to_do(work: Work, jobs: list[Job]) -> list[Job]:
     return [job for job in jobs if job not in done]
 
 
-def _keeps_journal(job: Job) -> bool:
+def keeps_journal(job: Job) -> bool:
     """Tell whether it goes from file to file, so that it can go on where it was stopped."""
     if job.source is None or job.target is None:
         return False
@@ -136,7 +136,7 @@ def _keeps_journal(job: Job) -> bool:
 
 
 def _is_made(job: Job) -> bool:
-    return _keeps_journal(job) and _place(job).exists()
+    return keeps_journal(job) and _place(job).exists()
 
 
 def _place(job: Job) -> Path:
@@ -154,7 +154,7 @@ def carry_out(work: Work, job: Job) -> None:
     work.settings = replace(work.settings, name=name)
     total = _count(work, job.source)
     with _writing(job.target), progress(name, total, "line", streams=job.target is None) as bar:
-        if _keeps_journal(job):
+        if keeps_journal(job):
             counts = _with_journal(work, job, total, bar)
         else:
             counts = _in_one_go(work, job, total, bar)
