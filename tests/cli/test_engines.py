@@ -85,7 +85,7 @@ def test_auto_says_why_it_takes_torch_and_ctranslate2_alone_is_an_error(model, c
     [
         (["--sample"], "sampling"),
         (["--no-repeat-ngram", "2"], "no repeat ngram"),
-        (["--min-output-ratio", "0.5"], "min output ratio"),
+        (["--min-output-ratio", "0.01"], "min output ratio"),
         (["--length-penalty-kind", "gnmt"], "length penalty kind gnmt"),
         (["--ensemble", "model"], "ensembles"),
         (["--prefix-column"], "target prefixes"),

@@ -18,7 +18,16 @@ def translated(small_run, stdin, capfdbinary):
 
     def translate(text, *options):
         stdin(text)
-        args = ["translate", str(small_run), "-q", "--precision", "fp32", *map(str, options)]
+        args = [
+            "translate",
+            str(small_run),
+            "-q",
+            "--engine",
+            "torch",
+            "--precision",
+            "fp32",
+            *map(str, options),
+        ]
         assert main(args) == 0, capfdbinary.readouterr().err.decode()
         return capfdbinary.readouterr().out.decode().split("\n")[:-1]
 
