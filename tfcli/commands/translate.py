@@ -119,7 +119,8 @@ def translate(
         int | None,
         typer.Option(
             min=1,
-            help="Translate this column of tab-separated text; adds one at the end.",
+            metavar="N",
+            help="Translate this column of tab-separated text; adds one.",
             rich_help_panel=INPUT_PANEL,
         ),
     ] = None,
@@ -127,14 +128,16 @@ def translate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Translate this field of JSON lines; adds the field translation.",
+            help="Translate this field of JSON lines; adds translation.",
             rich_help_panel=INPUT_PANEL,
         ),
     ] = None,
     on_long: Annotated[
         LongLines,
         typer.Option(
-            help="Lines too long for the model: in parts, cut off, or an error.",
+            metavar="HOW",
+            show_default=False,
+            help=r"Lines too long for the model: split, truncate or error.  \[default: split]",
             rich_help_panel=INPUT_PANEL,
         ),
     ] = LongLines.SPLIT,
@@ -150,7 +153,8 @@ def translate(
         OutputFormat | None,
         typer.Option(
             "--format",
-            help=r"text; tsv: text and score; jsonl: all with scores.  \[default: text]",
+            metavar="NAME",
+            help=r"text; tsv and jsonl: with scores.  \[default: text]",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
