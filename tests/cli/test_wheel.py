@@ -96,7 +96,7 @@ def test_every_verb_works_outside_the_checkout(installed, tmp_path):
     run(installed, "translate", "runs/demo", "in.txt", "-o", "out.txt", cwd=tmp_path)
     assert (tmp_path / "out.txt").read_text().count("\n") == 2
     assert "demo" in run(installed, "info", "runs/demo", cwd=tmp_path).stdout
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.txt", "out.txt", "runs"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["in.txt", "out.txt", "runs"]
 
 
 def test_a_bundled_recipe_fetches_into_the_folder_where_one_works(installed, tmp_path):
