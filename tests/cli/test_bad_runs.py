@@ -72,11 +72,11 @@ def test_a_disk_that_fills_up_between_checkpoints_is_told_by_the_file_that_did_n
 
 def test_a_log_that_cannot_be_written_is_told():
     full = r"^/dev/full: cannot be written: No space left on device$"
-    with ConsoleReporter(10, Path("/dev/full")) as reporter:
+    with ConsoleReporter("translation", 10, Path("/dev/full")) as reporter:
         reporter.begin()
         with pytest.raises(CheckpointError, match=full):
             reporter.note("step 1")
-    with ConsoleReporter(10, Path("/dev/full")) as reporter:
+    with ConsoleReporter("translation", 10, Path("/dev/full")) as reporter:
         reporter.note("of a start that may yet be refused")
         with pytest.raises(CheckpointError, match=full):
             reporter.begin()

@@ -28,7 +28,8 @@ def test_a_run_folder_holds_what_the_design_says(small_run):
         "metrics.jsonl",
         "log.txt",
     } <= names
-    assert {path.name for path in (small_run / "best").iterdir()} == {
+    converted = {"ctranslate2"}  # where another test has translated with this run before
+    assert {path.name for path in (small_run / "best").iterdir()} - converted == {
         "config.json", "model.safetensors", "tokenizer.model", "README.md"
     }  # fmt: skip
     assert sorted(path.name for path in (small_run / "checkpoints").iterdir()) == [

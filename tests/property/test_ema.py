@@ -81,7 +81,7 @@ def test_validation_scores_the_average_and_keeps_it_as_the_best(tmp_path):
 def test_the_average_of_the_last_checkpoints_competes_with_it(tmp_path, at_the_end, ema_decay):
     scores = iter([10.0, 20.0, at_the_end])
     run = make_run(tmp_path, ema_decay=0.9, validate=lambda model: next(scores))
-    assert fit(run).best_bleu == max(20.0, at_the_end)
+    assert fit(run).best_score == max(20.0, at_the_end)
     trained = json.loads((run.run_dir / "best" / "config.json").read_text())["trained"]
     assert trained["ema_decay"] == ema_decay
     best = load_file(run.run_dir / "best" / "model.safetensors")

@@ -328,7 +328,7 @@ def test_the_best_model_stays_the_best_when_its_step_is_undone(tmp_path, poison)
     run = make_run(tmp_path, validate=lambda model: next(scores), **settings)
     poison(set(places(run, 40)[15:25]))
     done = fit(run)
-    assert (done.step, done.best_step, done.best_bleu) == (25, 15, 30.0)
+    assert (done.step, done.best_step, done.best_score) == (25, 15, 30.0)
     trained = json.loads((run.run_dir / "best" / "config.json").read_text())["trained"]
     assert (trained["step"], trained["validation_bleu"]) == (15, 30.0)
     assert next(scores, None) is None

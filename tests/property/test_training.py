@@ -92,7 +92,7 @@ def test_stopping_changes_neither_what_is_averaged_nor_the_model_that_comes_of_i
     asked = iter([False] * (stop_after - 1) + [True] + [False] * 20)
     stopped = make("stopped", lambda: next(asked))
     assert fit(stopped).reason == "stopped"
-    assert fit(stopped).best_bleu == 3.0
+    assert fit(stopped).best_score == 3.0
     best = [run.run_dir / "best" / "model.safetensors" for run in (through, stopped)]
     assert best[0].read_bytes() == best[1].read_bytes()
     kept = [
@@ -200,7 +200,7 @@ def test_only_the_newest_checkpoints_are_kept(tmp_path):
 def test_the_average_is_kept_only_when_it_translates_better(tmp_path):
     scores = iter([10.0, 20.0, 25.0])
     better = make_run(tmp_path, name="better", validate=lambda model: next(scores))
-    assert fit(better).best_bleu == 25.0
+    assert fit(better).best_score == 25.0
     info = json.loads((better.run_dir / "best" / "config.json").read_text())
     assert info["trained"] == {
         "step": 8,
@@ -210,7 +210,7 @@ def test_the_average_is_kept_only_when_it_translates_better(tmp_path):
     }
     scores = iter([10.0, 20.0, 15.0])
     worse = make_run(tmp_path, name="worse", validate=lambda model: next(scores))
-    assert fit(worse).best_bleu == 20.0
+    assert fit(worse).best_score == 20.0
     assert (worse.run_dir / "best" / "model.safetensors").read_bytes() == final_bytes(worse)
 
 
@@ -303,7 +303,7 @@ def test_going_on_after_the_end_keeps_an_average_that_no_later_model_beats(tmp_p
     scores = iter([10.0, 20.0, 25.0])
     fit(make_run(tmp_path, validate=lambda model: next(scores)))
     longer = make_run(tmp_path, max_steps=12, validate=lambda model: 22.0)
-    assert fit(longer).best_bleu == 25.0
+    assert fit(longer).best_score == 25.0
     info = json.loads((longer.run_dir / "best" / "config.json").read_text())
     assert info["trained"]["averaged_checkpoints"] == 3
 
@@ -323,7 +323,7 @@ def test_other_scoring_chooses_the_best_model_anew(tmp_path):
     other = make_run(tmp_path, max_steps=8, validate=lambda model: 30.0)
     scoring = other.recipe.scoring.model_copy(update={"lowercase": True})
     other = replace(other, recipe=other.recipe.model_copy(update={"scoring": scoring}))
-    assert fit(other).best_bleu == 30.0
+    assert fit(other).best_score == 30.0
     assert "the best model is chosen anew" in " ".join(other.reporter.notes)
 
 

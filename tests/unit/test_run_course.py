@@ -287,7 +287,7 @@ def test_what_is_saved_when_patience_ends_is_no_sign_of_a_stop(folder):
 
 def test_a_finished_run_is_finished_however_long_ago(folder):
     silent_for(folder, 1e7)
-    end = {"step": 1000, "best_step": 800, "best_bleu": 20.0}
+    end = {"step": 1000, "best_step": 800, "best_score": 20.0}
     for state in (saved(folder, 1000), None):  # its checkpoints may have been deleted
         found = course(folder, rows_to(1000), state, end)
         assert (found["status"], found["seconds_left"], found["ended_early"]) == ("finished", None, False)

@@ -12,6 +12,7 @@ from typing import Any
 from tfcli.commands.run_course import about_course
 from tfcli.commands.run_report import course_rows
 from tfcli.errors import CheckpointError
+from tfcli.recipe.tasks import TASKS
 from tfcli.wording import counted
 
 MAX_HEADER_BYTES = 100_000_000  # the limit of the safetensors format
@@ -181,9 +182,11 @@ def _steps(facts: dict[str, Any]) -> str | None:
 def _best(facts: dict[str, Any]) -> str:
     """Return what the weights that translate are worth, and for a run where they lie."""
     trained = _part(facts["config"], "trained")
-    bleu, averaged = trained.get("validation_bleu"), trained.get("averaged_checkpoints")
+    averaged = trained.get("averaged_checkpoints")
     said = [str(Path(facts["folder"]) / "best")] if facts["kind"] == "run" and facts["config"] else []
-    said += [f"validation BLEU {bleu:.2f}"] if isinstance(bleu, float) else []
+    for task in TASKS.values():
+        score = trained.get(f"validation_{task.goal}")
+        said += [f"validation {task.told(score)}"] if isinstance(score, float) else []
     said += [f"step {written(trained['step'])}"] if "step" in trained else []
     said += (
         [f"the average of {counted(averaged, 'checkpoint')}"]

@@ -72,6 +72,7 @@ def about_course(
         "train_loss": series(rows, "train", "loss"),
         "valid_loss": series(rows, "valid", "loss"),
         "valid_bleu": series(rows, "valid", "bleu"),
+        "valid_accuracy": series(rows, "valid", "accuracy"),
     }
 
 
@@ -142,7 +143,7 @@ def _validation_is_due(rows: Sequence[Row], training: Row) -> bool:
     step, max_steps = trained[-1][0], _whole(training.get("max_steps"))
     if max_steps is not None and step >= max_steps:
         return True  # nothing but validations is left
-    validated = max((row for row, _ in series(rows, "valid", "bleu")), default=0)
+    validated = max((row for row, _ in series(rows, "valid", "loss")), default=0)
     due = (step + log_every - 1) // validate_every * validate_every
     return due >= step and due > validated
 

@@ -25,6 +25,7 @@ CURVES = {
     "train_loss": Curve("train loss", "lowest", min, 3),
     "valid_loss": Curve("valid loss", "best", min, 3),
     "valid_bleu": Curve("valid BLEU", "best", max, 2),
+    "valid_accuracy": Curve("valid accuracy", "best", max, 2),
 }
 
 
@@ -44,7 +45,7 @@ def course_rows(course: dict[str, Any], last_step: int | None, max_steps: Any) -
 
 def curve_lines(course: dict[str, Any]) -> list[str]:
     """Return the curves as wide as the terminal allows, each with its values in a line below."""
-    indent = max(len(curve.name) for curve in CURVES.values()) + 2
+    indent = max((len(curve.name) for key, curve in CURVES.items() if course[key]), default=0) + 2
     width, levels = width_shown(indent), levels_shown()
     lines = []
     for key, curve in CURVES.items():

@@ -135,7 +135,7 @@ def train(
         if drops:
             _start_over(run_dir, settings)
     log = None if dry_run or not ranks.is_first else run_dir / "log.txt"
-    with ConsoleReporter(settings.training.max_steps, log) as reporter:
+    with ConsoleReporter(settings.task, settings.training.max_steps, log) as reporter:
         interruption = Interruption()
         run = _make_run(opened, run_dir, prepared, device or "auto", reporter, interruption)
         run = _on_ranks(run, ranks)
@@ -346,7 +346,7 @@ def _show_outcome(run: "Run", outcome: "Outcome", *, as_json: bool) -> None:
                 "reason": outcome.reason,
                 "step": outcome.step,
                 "best_step": outcome.best_step,
-                "best_bleu": outcome.best_bleu,
+                f"best_{run.task.goal}": outcome.best_score,
                 "seconds": outcome.seconds,
                 "peak_memory_bytes": memory,
                 "model": str(model) if model.is_dir() else None,
@@ -356,8 +356,8 @@ def _show_outcome(run: "Run", outcome: "Outcome", *, as_json: bool) -> None:
 
 def _say_outcome(run: "Run", outcome: "Outcome", memory: int) -> None:
     best = "no validation yet"
-    if outcome.best_bleu is not None:
-        best = f"best validation BLEU {outcome.best_bleu:.2f} at step {outcome.best_step}"
+    if outcome.best_score is not None:
+        best = f"best validation {run.task.told(outcome.best_score)} at step {outcome.best_step}"
     if outcome.reason == "already finished":
         say(f"{run.run_dir}: training is finished (step {outcome.step}, {best}); nothing to do")
         ended_early = outcome.step < run.recipe.training.max_steps

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tfcli.commands.console import Progress, draws_bars, progress, say, warn
 from tfcli.errors import CheckpointError
+from tfcli.recipe.tasks import TASKS, TaskName
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 class ConsoleReporter:
     """Shows how training goes: a live line on a terminal, plain lines elsewhere, and all lines in log.txt."""
 
-    def __init__(self, max_steps: int, log: Path | None) -> None:
+    def __init__(self, task: TaskName, max_steps: int, log: Path | None) -> None:
+        self._task = TASKS[task]
         self._max_steps = max_steps
         # unbuffered: what could not be written once is not tried again when the file is closed
         self._log = log.open("ab", buffering=0) if log is not None else None
@@ -77,13 +79,15 @@ class ConsoleReporter:
     def row(self, kind: str, step: int, values: dict[str, float]) -> None:
         """Show a line of the log."""
         if kind == "valid":
-            line = f"step {step}: validation loss {values['loss']:.3f}, perplexity {values['perplexity']:.2f}, BLEU {values['bleu']:.2f}"
+            line = f"step {step}: validation loss {values['loss']:.3f}, perplexity {values['perplexity']:.2f}"
+            if self._task.goal != "loss":
+                line += f", {self._task.told(values[self._task.goal])}"
         else:
             # a start of less than two seconds has no rate of its own yet
             rate = self._rate or values["tokens"] / max(values["elapsed_seconds"], 1e-3)
             line = (
                 f"step {step}/{self._max_steps}: loss {values['loss']:.3f}, perplexity {values['perplexity']:.2f}, "
-                f"learning rate {values['learning_rate']:.2e}, {rate:,.0f} target tokens/s, "
+                f"learning rate {values['learning_rate']:.2e}, {rate:,.0f} {self._task.unit}s/s, "
                 f"{self._remaining(step)} left"
             )
         self._write(line)

@@ -4,7 +4,7 @@
 2. Try the largest batch, so that memory runs out now or never.
 3. Take a group of batches, update the weights, now and then log, validate, save.
 4. When the steps are used up, or validation no longer improves, average the last checkpoints, and keep the
-   average if it translates better.
+   average if it is better.
 
 The state after a step is a function of the recipe and the data alone: stopping and resuming changes nothing.
 """
@@ -15,6 +15,7 @@ import hashlib
 import json
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfcli.corpus.batches import TrainingBatches
@@ -55,7 +56,7 @@ def fit(run: Run) -> Outcome:
         state = resume(run, learner)
     if is_finished(run, state):
         return Outcome(
-            "already finished", state.step, state.best_step, state.best_bleu, state.elapsed_seconds
+            "already finished", state.step, state.best_step, state.best_score, state.elapsed_seconds
         )
     run.ranks.first_does(lambda: describe(run))
     memory = Memory(run.run_dir / "decisions.jsonl", run.reporter.warn, ceiling(run))
@@ -85,11 +86,11 @@ def fit(run: Run) -> Outcome:
             if stopped or is_over(run, state) or state.step % training.checkpoint_every == 0:
                 _save(run, learner, state, record)
         if stopped:
-            return Outcome("stopped", state.step, state.best_step, state.best_bleu, state.elapsed_seconds)
-        _end(run, state, record)
+            return Outcome("stopped", state.step, state.best_step, state.best_score, state.elapsed_seconds)
+        _end(run, learner, state, record)
     finally:
         record.close()
-    return Outcome("finished", state.step, state.best_step, state.best_bleu, state.elapsed_seconds)
+    return Outcome("finished", state.step, state.best_step, state.best_score, state.elapsed_seconds)
 
 
 def _refuse_another_run(run: Run) -> None:
@@ -151,18 +152,20 @@ def _validate(run: Run, learner: Learner, state: TrainingState, record: Record |
     def work() -> tuple[float | None, int, int]:
         with out_of_memory_is_told("in validation", "lower decoding.batch_tokens, and run again"):
             validate(run, validated, state, record)
-        return state.best_bleu, state.best_step, state.validations_since_best
+        return state.best_score, state.best_step, state.validations_since_best
 
-    state.best_bleu, state.best_step, state.validations_since_best = run.ranks.first_does(work)
+    state.best_score, state.best_step, state.validations_since_best = run.ranks.first_does(work)
 
 
-def _end(run: Run, state: TrainingState, record: Record | NoRecord) -> None:
+def _end(run: Run, learner: Learner, state: TrainingState, record: Record | NoRecord) -> None:
+    averaged = replace(learner, sharded=False)  # its weights come from the checkpoints
+
     def work() -> tuple[float | None, int]:
-        try_average(run, state, record)
+        try_average(run, averaged, state, record)
         write_end(run, state)
-        return state.best_bleu, state.best_step
+        return state.best_score, state.best_step
 
-    state.best_bleu, state.best_step = run.ranks.first_does(work)
+    state.best_score, state.best_step = run.ranks.first_does(work)
 
 
 def _log(run: Run, state: TrainingState, record: Record | NoRecord) -> None:

@@ -134,7 +134,7 @@ def _carry_over(failed: TrainingState, again: TrainingState) -> None:
     again.failed_step = max(failed.failed_step, failed.step)
     if failed.best_step > again.step:  # best/ keeps that model
         again.validations_since_best = 0
-    again.best_bleu, again.best_step = failed.best_bleu, failed.best_step
+    again.best_score, again.best_step = failed.best_score, failed.best_step
 
 
 def _last_good(run: Run, state: TrainingState) -> Checkpoint | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tfcli import __version__
+from tfcli.recipe.tasks import TASKS
 
 if TYPE_CHECKING:
     from tfcli.corpus.initial import Initial
@@ -68,7 +69,7 @@ def source_commit() -> str | None:
 
 
 def model_info(
-    recipe: Recipe, environment: dict[str, Any], step: int, bleu: float | None, averaged: int
+    recipe: Recipe, environment: dict[str, Any], step: int, score: float | None, averaged: int
 ) -> dict[str, Any]:
     """Return what stands in a model folder's config.json beside the network's sizes; `environment` is the run's."""
     return {
@@ -83,7 +84,7 @@ def model_info(
             "step": step,
             "averaged_checkpoints": averaged,
             "ema_decay": None if averaged else recipe.training.ema_decay,
-            "validation_bleu": bleu,
+            f"validation_{TASKS[recipe.task].goal}": score,
         },
         "tfcli_version": __version__,
         "commit": environment.get("commit"),

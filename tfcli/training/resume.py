@@ -64,10 +64,10 @@ def resume(run: Run, learner: Learner) -> TrainingState:
         run.reporter.note(f"changed since the run was started: {change}")
     end = _read_end(run)
     if end is not None and end["step"] == state.step:
-        state.best_step, state.best_bleu = end["best_step"], end["best_bleu"]  # the average counts as well
+        state.best_step, state.best_score = end["best_step"], end["best_score"]  # the average counts as well
     if any(change.startswith(("decoding.", "scoring.")) for change in changes) and not is_over(run, state):
         run.reporter.note("validation scores so far are of another kind: the best model is chosen anew")
-        state.best_bleu, state.validations_since_best = None, 0
+        state.best_score, state.validations_since_best = None, 0
     if state.step > run.recipe.training.max_steps:
         raise RecipeError(
             f"training.max_steps: {run.recipe.training.max_steps:,}, but {run.run_dir} has made {state.step:,} steps",
@@ -154,12 +154,12 @@ def _read_end(run: Run) -> dict[str, Any] | None:
         end = json.loads((run.run_dir / "finished.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return end if isinstance(end, dict) and {"step", "best_step", "best_bleu"} <= end.keys() else None
+    return end if isinstance(end, dict) and {"step", "best_step", "best_score"} <= end.keys() else None
 
 
 def write_end(run: Run, state: TrainingState) -> None:
     """Write down that the end was reached, with what was best."""
-    end = {"step": state.step, "best_step": state.best_step, "best_bleu": state.best_bleu}
+    end = {"step": state.step, "best_step": state.best_step, "best_score": state.best_score}
     _write_whole(run.run_dir / "finished.json", json.dumps(end) + "\n")
 
 

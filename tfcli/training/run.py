@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from tfcli.recipe.tasks import TASKS, Task
 from tfcli.training.distributed import ALONE, Ranks
 
 if TYPE_CHECKING:
@@ -54,12 +55,19 @@ class Run:
     precision: Precision
     compiled: bool
     environment: dict[str, Any]  # for environment.json
-    validate: Callable[[Transformer], float]  # BLEU of real translations of the validation set
+    validate: (
+        Callable[[Transformer], float] | None
+    )  # the task's goal on the validation set; None: that is its loss
     reporter: Reporter
     stop_asked: Callable[[], bool]
     varlen: bool = False  # attention by torch's kernel for packed sentences
     initial: Initial | None = None  # where the weights come from, if they are not random
     ranks: Ranks = ALONE
+
+    @property
+    def task(self) -> Task:
+        """What validation is judged by."""
+        return TASKS[self.recipe.task]
 
 
 @dataclass(frozen=True)
@@ -69,5 +77,5 @@ class Outcome:
     reason: Literal["finished", "already finished", "stopped"]
     step: int
     best_step: int
-    best_bleu: float | None
+    best_score: float | None
     seconds: float  # spent in training steps, over all starts of the run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfcli.model.folder import load_weights, save_model_folder
@@ -21,38 +22,49 @@ if TYPE_CHECKING:
 
 
 def validate(run: Run, learner: Learner, state: TrainingState, record: Record | NoRecord) -> None:
-    """Score the network of a learner from `sharding.whole`, and keep it as `best/` if none scored higher."""
-    nll = corpus_nll(learner, run.prepared.valid, run.recipe.training.batch_tokens)
-    bleu = _translate_and_score(run, learner.model)
-    values = {"loss": nll, "perplexity": math.exp(min(nll, 100.0)), "bleu": bleu}
+    """Score the network of a learner from `sharding.whole`, and keep it as `best/` if none scored better."""
+    nll = _nll(run, learner)
+    score = _score(run, learner.model, nll)
+    values = {"loss": nll, "perplexity": math.exp(min(nll, 100.0)), run.task.goal: score}
     record.add("valid", state.step, values)
     run.reporter.row("valid", state.step, values)
-    if state.best_bleu is None or bleu > state.best_bleu:
-        state.best_bleu, state.best_step, state.validations_since_best = bleu, state.step, 0
+    if run.task.improves(score, state.best_score):
+        state.best_score, state.best_step, state.validations_since_best = score, state.step, 0
         _keep_best(run, learner.model, state, averaged=0)
     else:
         state.validations_since_best += 1
 
 
-def try_average(run: Run, state: TrainingState, record: Record | NoRecord) -> None:
-    """Average the kept checkpoints; if that translates validation better than the best of them, it is best/."""
+def try_average(run: Run, learner: Learner, state: TrainingState, record: Record | NoRecord) -> None:
+    """Average the kept checkpoints; if that scores better on validation than the best of them, it is best/."""
     folders = _checkpoints_to_average(run, state)
-    if run.recipe.training.average_checkpoints and len(folders) > 1:
-        model = Transformer(run.config).to(run.device)
-        load_weights(model, average_weights(folders), "the average of the checkpoints")
-        bleu = _translate_and_score(run, model)
-        record.add("average", state.step, {"checkpoints": len(folders), "bleu": bleu})
-        better = state.best_bleu is None or bleu > state.best_bleu
-        run.reporter.note(
-            f"average of the last {len(folders)} checkpoints: BLEU {bleu:.2f} on validation, best single one "
-            f"{state.best_bleu or 0.0:.2f}: {'the average' if better else 'the single one'} is kept"
-        )
-        if better:
-            state.best_bleu, state.best_step = bleu, state.step
-            _keep_best(run, model, state, averaged=len(folders))
+    if not run.recipe.training.average_checkpoints or len(folders) < 2:
+        return
+    model = Transformer(run.config).to(run.device)
+    load_weights(model, average_weights(folders), "the average of the checkpoints")
+    nll = _nll(run, replace(learner, model=model)) if run.validate is None else math.nan
+    score = _score(run, model, nll)
+    record.add("average", state.step, {"checkpoints": len(folders), run.task.goal: score})
+    better = run.task.improves(score, state.best_score)
+    single = (
+        f", best single one {state.best_score:.{run.task.digits}f}" if state.best_score is not None else ""
+    )
+    run.reporter.note(
+        f"average of the last {len(folders)} checkpoints: {run.task.told(score)} on validation{single}: "
+        f"{'the average' if better else 'the single one'} is kept"
+    )
+    if better:
+        state.best_score, state.best_step = score, state.step
+        _keep_best(run, model, state, averaged=len(folders))
 
 
-def _translate_and_score(run: Run, model: Transformer) -> float:
+def _nll(run: Run, learner: Learner) -> float:
+    return corpus_nll(learner, run.prepared.valid, run.recipe.training.batch_tokens)
+
+
+def _score(run: Run, model: Transformer, nll: float) -> float:
+    if run.validate is None:
+        return nll
     model.eval()
     try:
         return run.validate(model)
@@ -61,7 +73,7 @@ def _translate_and_score(run: Run, model: Transformer) -> float:
 
 
 def _keep_best(run: Run, model: Transformer, state: TrainingState, averaged: int) -> None:
-    info = model_info(run.recipe, run.environment, state.best_step, state.best_bleu, averaged)
+    info = model_info(run.recipe, run.environment, state.best_step, state.best_score, averaged)
     card = model_card(run.recipe, info, run.run_dir)
     save_model_folder(run.run_dir / "best", model, run.prepared.tokenizer, info, card)
 

@@ -31,7 +31,7 @@ class TrainingState:
     )
     tokens: int = 0  # target tokens learnt from
     elapsed_seconds: float = 0.0  # spent in training steps, over all starts of the run
-    best_bleu: float | None = None
+    best_score: float | None = None  # of the validations, by the task's goal
     best_step: int = 0
     validations_since_best: int = 0
     skipped_in_a_row: int = 0
