@@ -123,7 +123,7 @@ def test_an_encoding_that_loses_a_process_is_an_error_and_thrown_away(small_run,
     out, err = process.communicate(timeout=120)
     assert process.returncode == 3
     assert out == b""
-    assert "error: a process that encoded the corpus was killed, perhaps for want of memory" in err.decode()
+    assert "error: a worker process was killed, perhaps for want of memory" in err.decode()
     assert "free some memory and run again" in err.decode()
     assert not list((tmp_path / "run").rglob("*.part*"))
     assert not (tmp_path / "run" / "corpus" / "train").exists()

@@ -83,9 +83,7 @@ def test_what_the_work_raises_is_raised_for_the_first_job_that_failed():
 
 
 def test_a_killed_process_is_an_error_and_no_endless_wait():
-    with pytest.raises(
-        DataError, match="a process that encoded the corpus was killed, perhaps for want of memory"
-    ):
+    with pytest.raises(DataError, match="a worker process was killed, perhaps for want of memory"):
         list(in_order(die_at_three, range(40), 2))
 
 

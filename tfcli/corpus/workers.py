@@ -43,9 +43,12 @@ serve()
 """
 
 
-def processes_for(lines: int) -> int:
-    """Return how many processes work through this many lines fastest on this machine."""
-    if lines < LINES_WORTH_PROCESSES:
+def processes_for(lines: int, worth: int = LINES_WORTH_PROCESSES) -> int:
+    """Return how many processes work through this many lines fastest on this machine.
+
+    `worth`: how many lines one process does in the time that several take to start.
+    """
+    if lines < worth:
         return 1
     try:
         cores = len(os.sched_getaffinity(0))
@@ -166,7 +169,7 @@ class _Worker:
             done, answer = pickle.load(self._results)  # noqa: S301  # from a process that this one started
         except (EOFError, BrokenPipeError, pickle.UnpicklingError) as error:
             raise DataError(
-                "a process that encoded the corpus was killed, perhaps for want of memory",
+                "a worker process was killed, perhaps for want of memory",
                 "free some memory and run again",
             ) from error
         if not done:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from tfcli import __version__
 from tfcli.recipe.tasks import TASKS
+from tfcli.training.source import source_commit
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tfcli.corpus.initial import Initial
     from tfcli.model.precision import Precision
     from tfcli.recipe.schema import Recipe
@@ -48,24 +49,6 @@ def environment(
         "data": digests,
         "initial": {"folder": initial.folder, "sha256": initial.sha256} if initial is not None else None,
     }
-
-
-def source_commit() -> str | None:
-    """Return the commit of the checkout that tfcli runs from, marked when files differ; None outside a checkout."""
-    folder = Path(__file__).resolve().parents[2]
-    if not (folder / ".git").exists():
-        return None
-    try:
-        described = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return described.stdout.strip()
 
 
 def model_info(
