@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -64,7 +65,8 @@ def as_json(capsys: pytest.CaptureFixture[str], *args: object) -> Any:
 
 
 def test_files_are_scored_as_a_table_with_signatures(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["eval", "--hyp", f"{files}/out.en", "--ref", f"{files}/ref.en"]) == 0
+    command = ["eval", "--hyp", f"{files}/out.en", "--ref", f"{files}/ref.en"]
+    assert main([*command, "--resamples", "0"]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     bleu = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCE])
@@ -77,9 +79,13 @@ def test_files_are_scored_as_a_table_with_signatures(files: Path, capsys: pytest
     for metric in ("BLEU  nrefs:1|case:mixed|eff:no|tok:13a|", "chrF  nrefs:1|", "TER   nrefs:1|"):
         assert f"\n{metric}" in out
     assert "expected" not in out
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert re.search(rf"^out.en +4 +{bleu.score:.2f} \+- \d+\.\d\d ", shown, flags=re.MULTILINE)
+    assert "\nBLEU  nrefs:1|bs:1000|seed:12345|case:mixed|" in shown
 
 
-def test_json_holds_score_and_signature_of_each_metric_and_nothing_else(
+def test_json_holds_score_interval_and_signature_of_each_metric_and_nothing_else(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = as_json(capsys, "--hyp", files / "out.en", "--ref", files / "ref.en")
@@ -87,9 +93,10 @@ def test_json_holds_score_and_signature_of_each_metric_and_nothing_else(
     assert list(found["sets"]) == ["out.en"]
     scores = found["sets"]["out.en"]
     assert list(scores) == ["bleu", "chrf", "ter"]
-    assert all(set(score) == {"score", "signature"} for score in scores.values())
+    assert all(set(score) == {"score", "signature", "interval"} for score in scores.values())
+    assert all(set(score["interval"]) == {"mean", "low", "high"} for score in scores.values())
     assert scores["bleu"]["score"] == sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCE]).score
-    assert scores["ter"]["signature"].startswith("nrefs:1|case:mixed|tok:tercom")
+    assert scores["ter"]["signature"].startswith("nrefs:1|bs:1000|seed:12345|case:mixed|tok:tercom")
 
 
 def test_the_real_command_reads_compressed_files_and_further_references(files: Path) -> None:
@@ -102,7 +109,7 @@ def test_the_real_command_reads_compressed_files_and_further_references(files: P
     assert (done.returncode, done.stderr) == (0, b"")
     scores = json.loads(done.stdout)["sets"]["out.en.gz"]
     assert scores["bleu"]["score"] == pytest.approx(100)
-    assert "nrefs:2|case:lc|eff:no|tok:none|" in scores["bleu"]["signature"]
+    assert "nrefs:2|bs:1000|seed:12345|case:lc|eff:no|tok:none|" in scores["bleu"]["signature"]
     assert "case:lc" in scores["chrf"]["signature"]
     assert "case:lc" in scores["ter"]["signature"]
 
@@ -113,6 +120,62 @@ def test_the_options_change_the_score(files: Path, capsys: pytest.CaptureFixture
         for options in ([], ["--tokenize", "char"], ["--lowercase"])
     ]
     assert len({scores["bleu"]["score"] for scores in found}) == 3
+
+
+def test_only_the_metrics_that_are_asked_for_are_shown(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["eval", "--hyp", f"{files}/out.en", "--ref", f"{files}/ref.en"]
+    assert main([*command, "--metric", "chrf++", "--metric", "ter", "--metric", "ter"]) == 0
+    out = capsys.readouterr().out
+    assert out.split("\n")[0].split() == ["set", "lines", "chrF++", "TER"]
+    assert "BLEU" not in out
+    assert "|nw:2|" in out
+
+
+def test_several_systems_stand_in_one_table_and_are_compared_with_the_first_or_the_baseline(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files / "same.en").write_bytes(text(REFERENCE))
+    (files / "other").mkdir()
+    (files / "other" / "out.en").write_bytes(text(["nothing"] * 4))
+    reference, options = ("--ref", f"{files}/ref.en"), ("--metric", "bleu", "--resamples", "100")
+    systems = [f"{files}/out.en", f"{files}/same.en", f"{files}/out.en"]
+    given = [word for path in systems for word in ("--hyp", path)]
+    assert main(["eval", *given, *reference, *options]) == 0
+    shown = capsys.readouterr().out.split("\n")
+    assert [row.split()[0] for row in shown[:4]] == [
+        "system",
+        "─" * len(shown[1].strip()),
+        "out.en",
+        "same.en",
+    ]
+    assert any(re.match(r"(same.en beats out.en by|same.en and out.en cannot) ", line) for line in shown)
+    found = as_json(
+        capsys,
+        "--hyp",
+        systems[0],
+        "--baseline",
+        files / "other" / "out.en",
+        *reference,
+        *options,
+        "--seed",
+        5,
+    )
+    # two files of one name are told apart by their folders
+    assert list(found["sets"]) == [str(files / "other" / "out.en"), systems[0]]
+    (comparison,) = found["comparisons"]
+    assert comparison["difference"] == found["sets"][systems[0]]["bleu"]["score"]
+    assert "|bs:100|seed:5|" in comparison["signature"]
+    found = as_json(capsys, *given, *reference, "--metric", "bleu", "--paired", "ar", "--resamples", "200")
+    assert "|ar:200|seed:12345|" in found["comparisons"][0]["signature"]
+
+
+def test_a_baseline_of_another_length_is_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (files / "short.en").write_bytes(text(REFERENCE[:3]))
+    args = ("--hyp", files / "out.en", "--ref", files / "ref.en", "--baseline", files / "short.en")
+    said = refused(capsys, 3, *args)
+    assert f"error: {files / 'short.en'} has 3 lines, {files / 'ref.en'} has 4 lines\n" in said
 
 
 def test_scoring_files_loads_no_torch(files: Path) -> None:
@@ -188,7 +251,23 @@ def test_files_that_cannot_be_read_are_refused(files: Path, capsys: pytest.Captu
             "hint: sacreBLEU's tokenizers are: 13a, intl, zh, ja-mecab, ko-mecab, char, none",
         ),
         (["--beam-size", "0", "run"], "Invalid value for '--beam-size'"),
-        (["--metric", "ter"], "No such option: --metric"),
+        (["--metric", "ter"], "expected a RUN, or --hyp and --ref together, got none of them"),
+        (
+            ["--hyp", "out.en", "--ref", "ref.en", "--metric", "bleu", "--metric", "chrf+"],
+            "--metric chrf+: unknown metric, did you mean 'chrf",
+        ),
+        (
+            ["--hyp", "out.en", "--ref", "ref.en", "--metric", "meteor"],
+            "hint: the metrics are: bleu, chrf, chrf++, ter",
+        ),
+        (["--hyp", "out.en", "--ref", "ref.en", "--resamples", "99"], "--resamples 99: too few for a 95 %"),
+        (["--hyp", "out.en", "--ref", "ref.en", "--seed", "0"], "Invalid value for '--seed'"),
+        (["--hyp", "out.en", "--ref", "ref.en", "--paired", "bs"], "--paired: there is nothing to compare"),
+        (["--hyp", "out.en", "--hyp", "b", "--ref", "r", "--paired", "t"], "--paired t: unknown test"),
+        (
+            ["--hyp", "out.en", "--hyp", "b", "--ref", "r", "--paired", "ar", "--resamples", "0"],
+            "--paired with --resamples 0: a test needs resamples",
+        ),
     ],
 )
 def test_options_that_make_no_sense_are_refused(

@@ -69,7 +69,7 @@ def test_options_for_scoring_and_further_references_count(run, own, tmp_path, ca
     found = as_json(capsys, run, "--src", own[0], "--ref", own[1], "--ref", said, "--tokenize", "char")
     score = found["own.en"]["bleu"]
     assert score["score"] == pytest.approx(100)  # against what it says itself
-    assert "nrefs:2|case:lc|" in score["signature"]
+    assert "nrefs:2|bs:1000|seed:12345|case:lc|" in score["signature"]
     assert "tok:char" in score["signature"]
     greedy = as_json(capsys, run / "best", "--src", own[0], "--ref", own[1], "--lowercase")
     assert "|case:lc|" in greedy["own.en"]["bleu"]["signature"]

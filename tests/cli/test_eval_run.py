@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,11 +17,11 @@ from safetensors.numpy import save
 
 from tfcli.app import main
 from tfcli.commands import console
-from tfcli.commands import eval as eval_verb
+from tfcli.commands import eval_run as eval_verb
 from tfcli.recipe.loader import dump_recipe, load_recipe
 from tfcli.recipe.schema import DecodingSection, Expectation
-from tfcli.scoring.evaluation import SetScores, compare
-from tfcli.scoring.metrics import Score
+from tfcli.scoring.evaluation import compare
+from tfcli.scoring.results import Interval, Score, SetResult, SystemResult
 
 SOURCE = ["die Katze", "", "zwei\u2028Hunde", "Anna sieht"]
 REFERENCE = [
@@ -136,14 +137,14 @@ def test_a_run_is_scored_on_all_test_sets_and_compared_with_what_is_expected(
     out, err = capsys.readouterr()
     bleu = sacrebleu.corpus_bleu(HYPOTHESES, [REFERENCE], lowercase=True).score
     shown = [line.split() for line in out.split("\n")]
-    table = {row[0]: row[1:] for row in shown if len(row) == 5}
-    assert table["near"][:2] == ["4", f"{bleu:.2f}"]
+    table = {row[0]: row[1:] for row in shown if len(row) == 11}
+    assert table["near"][:3] == ["4", f"{bleu:.2f}", "+-"]
     assert table["far"][0] == "2"
     assert "tok:13a" in out
     assert out.count("|case:lc|") == 3  # the same signature for both sets is shown once
     verdicts = [line for line in out.split("\n") if "reproduced" in line]
     assert verdicts[0].split() == [
-        "near", "70.00", "+-", "15", f"{bleu:.2f}", f"{bleu - 70:+.2f}", "reproduced",
+        "near", "70.00", "+-", "15", f"{bleu:.2f}", "+-", table["near"][3], f"{bleu - 70:+.2f}", "reproduced",
     ]  # fmt: skip
     assert verdicts[1].startswith("far")
     assert verdicts[1].rstrip().endswith("not reproduced")
@@ -163,11 +164,26 @@ def test_a_run_is_scored_on_all_test_sets_and_compared_with_what_is_expected(
 def test_a_score_too_far_from_what_is_expected_is_not_reproduced_on_either_side(
     obtained: float, reproduced: bool
 ) -> None:
+    scores = {"bleu": Score(obtained, "signature", "details")}
     results = [
-        SetScores(name, 1, {"bleu": Score(obtained, "signature", "details")}) for name in ("known", "other")
+        SetResult(name, ["a"], [["b"]], [SystemResult("run", ["b"], scores)]) for name in ("known", "other")
     ]
     (found,) = compare(results, {"known": Expectation(bleu=40.0, tolerance=0.5)})
     assert (found.name, found.difference, found.reproduced) == ("known", obtained - 40.0, reproduced)
+    assert found.verdict == ("reproduced" if reproduced else "not reproduced")
+
+
+@pytest.mark.parametrize(
+    ("mean", "verdict"),
+    [(40.9, "not reproduced, but within the 95 % interval"), (41.1, "not reproduced")],
+)
+def test_an_expectation_within_the_interval_is_told_apart_from_one_beyond_it(
+    mean: float, verdict: str
+) -> None:
+    scores = {"bleu": Score(41.0, "signature", "details", Interval(mean, 1.0))}
+    results = [SetResult("known", ["a"], [["b"]], [SystemResult("run", ["b"], scores)])]
+    (found,) = compare(results, {"known": Expectation(bleu=40.0, tolerance=0.5)})
+    assert found.verdict == verdict
 
 
 def test_scores_json_says_what_was_scored_and_how_and_info_shows_it(
@@ -204,6 +220,36 @@ def test_the_kept_translations_score_the_same_as_a_file(
     reference = run.parent / "data" / "near.tgt.gz"
     of_file = as_json(capsys, "--hyp", run / "eval" / "near.hyp", "--ref", reference, "--lowercase")
     assert of_file["sets"] == {"near.hyp": of_run}
+
+
+def test_a_run_is_compared_with_another_run_or_with_what_it_said_before(
+    run: Path,
+    loaded: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = run.parent / "other"
+    said = refused(capsys, 4, run, "--baseline", other.parent)
+    assert f"--baseline {other.parent}: it has no translations of near: no file" in said
+    assert not loaded
+    as_json(capsys, run, "--out", other)
+    for key in TABLE:
+        monkeypatch.setitem(TABLE, key, f"nothing of {key}")
+    options = ("--metric", "bleu", "--resamples", "100")
+    assert main(["eval", str(run), "--test", "near", "--baseline", str(other), *options]) == 0
+    shown = capsys.readouterr().out
+    assert shown.split("\n")[0].split() == ["set", "system", "lines", "BLEU"]
+    words = rf"^near: ({other} beats {run} by|{run} and {other} cannot be told apart:) \d+\.\d\d BLEU \(p = "
+    assert re.search(words, shown, flags=re.MULTILINE)
+    found = as_json(capsys, run, "--test", "near", "--baseline", run, *options)
+    assert found["baselines"] == found["sets"]
+    (comparison,) = found["comparisons"]
+    assert (comparison["baseline"], comparison["verdict"]) == (f"{run} before", "undecided")
+    assert "baselines" not in json.loads((run / "scores.json").read_text())
+    file = as_json(capsys, run, "--test", "near", "--baseline", run / "eval" / "near.hyp", *options)
+    assert file["baselines"] == found["sets"]
+    said = refused(capsys, 3, run, "--baseline", run / "eval" / "near.hyp", *options)
+    assert "near.hyp has 4 lines, reference 1 of far has 2 lines" in said
 
 
 def test_one_set_may_be_chosen_and_the_others_keep_the_scores_of_the_same_weights_and_decoding(

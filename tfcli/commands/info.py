@@ -11,7 +11,6 @@ import typer
 
 from tfcli import __version__
 from tfcli.commands.console import print_json, print_table, print_text
-from tfcli.commands.eval import METRIC_NAMES
 from tfcli.commands.folder_facts import about_folder, gist, without_nan, written
 from tfcli.commands.options import OUTPUT_PANEL, JsonOption
 from tfcli.commands.run_report import curve_lines
@@ -237,6 +236,8 @@ def _show_folder(facts: dict[str, Any], as_json: bool) -> None:
 
 
 def _show_scores(sets: dict[str, Any]) -> None:
+    from tfcli.scoring.results import METRIC_NAMES
+
     metrics = list(dict.fromkeys(metric for scores in sets.values() for metric in scores))
     rows = []
     for name, scores in sets.items():

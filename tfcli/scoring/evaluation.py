@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcli.errors import DataError, RecipeError
 from tfcli.recipe.complaints import nearest
+from tfcli.scoring.results import as_json
 from tfcli.text.files import CorpusFiles, locate, require_text
 from tfcli.text.pairs import read_pairs
 from tfcli.text.whole_file import write_whole
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfcli.recipe.schema import Expectation, Recipe
-    from tfcli.scoring.metrics import Score
+    from tfcli.scoring.results import Interval, SetResult
 
 SCORES_FILE = "scores.json"
 
@@ -33,17 +34,9 @@ class HeldOutSet:
     """A named test set, line i of each reference being a translation of line i of `src`."""
 
     name: str
-    src: list[str]
+    src: list[str] | None
+    """None where only translations and references are known."""
     references: list[list[str]]
-
-
-@dataclass(frozen=True)
-class SetScores:
-    """What one set scored, by metric."""
-
-    name: str
-    n_lines: int
-    scores: dict[str, Score]
 
 
 @dataclass(frozen=True)
@@ -54,6 +47,8 @@ class Reproduction:
     expected: float
     tolerance: float
     obtained: float
+    interval: Interval | None = None
+    """Of what was obtained."""
 
     @property
     def difference(self) -> float:
@@ -64,6 +59,14 @@ class Reproduction:
     def reproduced(self) -> bool:
         """Tell whether the score is as near as the recipe asks for."""
         return abs(self.difference) <= self.tolerance
+
+    @property
+    def verdict(self) -> str:
+        """Return whether the score came out, in words."""
+        if self.reproduced:
+            return "reproduced"
+        within = self.interval is not None and self.interval.low <= self.expected <= self.interval.high
+        return "not reproduced" + (", but within the 95 % interval" if within else "")
 
 
 def read_sets(
@@ -106,18 +109,16 @@ def read_own_set(src: Path, refs: Sequence[Path]) -> HeldOutSet:
     return HeldOutSet(src.stem if src.suffix in (".gz", ".xz") else src.name, lines, references)
 
 
-def compare(results: Sequence[SetScores], expected: Mapping[str, Expectation]) -> list[Reproduction]:
+def compare(results: Sequence[SetResult], expected: Mapping[str, Expectation]) -> list[Reproduction]:
     """Put the BLEU of each set beside the one expected of it, where one is."""
-    return [
-        Reproduction(
-            result.name,
-            expected[result.name].bleu,
-            expected[result.name].tolerance,
-            result.scores["bleu"].score,
-        )
-        for result in results
-        if result.name in expected
-    ]
+    found = []
+    for result in results:
+        if result.name in expected and "bleu" in result.judged.scores:
+            wanted, score = expected[result.name], result.judged.scores["bleu"]
+            found.append(
+                Reproduction(result.name, wanted.bleu, wanted.tolerance, score.score, score.interval)
+            )
+    return found
 
 
 def write_translations(path: Path, translations: Sequence[str]) -> None:
@@ -127,21 +128,8 @@ def write_translations(path: Path, translations: Sequence[str]) -> None:
     _write(path, "".join(line + "\n" for line in translations))
 
 
-def as_json(results: Sequence[SetScores]) -> dict[str, Any]:
-    """Return `{"sets": {NAME: {METRIC: {"score", "signature"}}}}`."""
-    return {
-        "sets": {
-            result.name: {
-                metric: {"score": found.score, "signature": found.signature}
-                for metric, found in result.scores.items()
-            }
-            for result in results
-        }
-    }
-
-
 def write_scores(
-    path: Path, results: Sequence[SetScores], model: dict[str, Any], decoding: dict[str, Any]
+    path: Path, results: Sequence[SetResult], model: dict[str, Any], decoding: dict[str, Any]
 ) -> None:
     """Write a run's `scores.json`: the scores, which weights they are of, how these decoded, and when.
 

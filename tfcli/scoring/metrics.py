@@ -1,4 +1,4 @@
-"""BLEU, chrF and TER: sacreBLEU does the arithmetic, here its input is checked first.
+"""BLEU, chrF, chrF++ and TER: sacreBLEU does the arithmetic, here its input is checked first.
 
 sacreBLEU's Python interface stops at the shorter of two lists without a word (two hypotheses against one
 reference: BLEU 100), prints warnings of its own and fetches tokenizers on the way. So whatever is scored comes
@@ -7,11 +7,12 @@ through here: counts are compared, the tokenizer is made ready, and nothing is p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfcli.errors import DataError, RecipeError
+from tfcli.scoring.plan import METRICS
+from tfcli.scoring.results import Score
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from tfcli.recipe.schema import ScoringSection
 
-METRICS = ("bleu", "chrf", "ter")
 TOKENIZER_EXTRAS = {"ja-mecab": "ja", "ko-mecab": "ko"}
 """Tokenizers that need packages which are an extra of sacreBLEU."""
 FETCHED_TOKENIZERS = ("flores101", "flores200")
@@ -31,16 +31,6 @@ FETCHED_TOKENIZERS = ("flores101", "flores200")
 # is far above chance, and ten lines keep a handful of odd ones in a small set from raising the alarm.
 TOKENIZED_SHARE = 0.1
 TOKENIZED_LINES = 10
-
-
-@dataclass(frozen=True)
-class Score:
-    """One metric's verdict: `score` in percent (TER may exceed 100), `signature` names all that could change it."""
-
-    score: float
-    signature: str
-    details: str
-    """The score as sacreBLEU writes it; for BLEU with n-gram precisions, brevity penalty and lengths."""
 
 
 def score(
@@ -57,12 +47,16 @@ def score(
     check_counts(hypotheses, references)
     scores = {}
     for name in metrics:
-        metric = _metric(name, settings)
-        result = metric.corpus_score(hypotheses, references)
-        # a perfect translation comes to 100.00000000000004: BLEU is a mean of logarithms
-        value = float(result.score) if name == "ter" else min(float(result.score), 100.0)
-        scores[name] = Score(value, str(metric.get_signature()), str(result))
+        metric = make_metric(name, settings)
+        found = metric.corpus_score(hypotheses, references)
+        scores[name] = Score(bounded(name, found.score), str(metric.get_signature()), str(found))
     return scores
+
+
+def bounded(metric: str, score: float) -> float:
+    """Return a score of sacreBLEU's without the hair that goes beyond 100."""
+    # a perfect translation comes to 100.00000000000004: BLEU is a mean of logarithms
+    return float(score) if metric == "ter" else min(float(score), 100.0)
 
 
 def corpus_bleu(
@@ -126,25 +120,35 @@ def tokenization_warning(hypotheses: Sequence[str], settings: ScoringSection) ->
     )
 
 
-def _metric(name: str, settings: ScoringSection) -> Metric:
+def make_metric(
+    name: str, settings: ScoringSection, references: Sequence[Sequence[str]] | None = None
+) -> Metric:
+    """Return sacreBLEU's metric of this name; with references, which it then reads once for many hypotheses.
+
+    Raises: RecipeError when the tokenizer is missing.
+    """
     from sacrebleu.metrics.chrf import CHRF
     from sacrebleu.metrics.ter import TER
 
     if name == "bleu":
-        return _bleu(settings)
-    if name == "chrf":
-        return CHRF(lowercase=settings.lowercase)
+        return _bleu(settings, references)
+    if name in ("chrf", "chrf++"):
+        return CHRF(
+            word_order=2 if name == "chrf++" else 0, lowercase=settings.lowercase, references=references
+        )
     if name == "ter":
-        return TER(case_sensitive=not settings.lowercase)
+        return TER(case_sensitive=not settings.lowercase, references=references)
     raise ValueError(f"unknown metric {name!r}")
 
 
-def _bleu(settings: ScoringSection) -> BLEU:
+def _bleu(settings: ScoringSection, references: Sequence[Sequence[str]] | None = None) -> BLEU:
     from sacrebleu.metrics.bleu import BLEU
 
     try:
         # force: no log messages about text that looks tokenized; `tokenization_warning` says it our way
-        return BLEU(tokenize=settings.tokenize, lowercase=settings.lowercase, force=True)
+        return BLEU(
+            tokenize=settings.tokenize, lowercase=settings.lowercase, force=True, references=references
+        )
     except (Exception, SystemExit) as error:  # what comes depends on packages, network and disk
         if settings.tokenize not in (*TOKENIZER_EXTRAS, *FETCHED_TOKENIZERS):
             raise

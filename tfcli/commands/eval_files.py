@@ -1,0 +1,42 @@
+"""`tfcli eval --hyp FILE --ref FILE`: translations in files, of one system or several."""
+
+from typing import TYPE_CHECKING
+
+from tfcli.commands.eval_show import measure_aloud
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tfcli.commands.eval_request import Request
+    from tfcli.recipe.schema import Expectation
+    from tfcli.scoring.plan import Plan
+    from tfcli.scoring.results import SetResult
+
+
+def score_files(request: "Request", plan: "Plan") -> "tuple[list[SetResult], Mapping[str, Expectation]]":
+    """Score the files of translations against the references, and compare all with the first or the baseline.
+
+    Raises: DataError for files that cannot be used, RecipeError when the tokenizer is missing.
+    """
+    from tfcli.scoring.evaluation import HeldOutSet
+    from tfcli.scoring.metrics import check_counts, require_tokenizer
+    from tfcli.text.lines import read_lines
+
+    refs = request.refs or []
+    paths = list(dict.fromkeys([*([request.baseline] if request.baseline else []), *(request.hyps or [])]))
+    systems = dict(zip(_names(paths), (list(read_lines(path)) for path in paths), strict=True))
+    references = [list(read_lines(ref)) for ref in refs]
+    for path, hypotheses in zip(paths, systems.values(), strict=True):
+        check_counts(hypotheses, references, [str(name) for name in (path, *refs)])
+    if "bleu" in plan.metrics:
+        require_tokenizer(plan.settings)
+    src = list(read_lines(request.src)) if request.src is not None else None
+    held_out = HeldOutSet(refs[0].name, src, references)
+    return [measure_aloud(held_out, systems, plan, compared=len(systems) > 1)], {}
+
+
+def _names(paths: "Sequence[Path]") -> list[str]:
+    """Return the names of the files, with their folders where several have the same name."""
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]

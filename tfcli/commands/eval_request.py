@@ -1,0 +1,200 @@
+"""What `tfcli eval` was asked for: options that contradict each other are refused, the others say how to score."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from tfcli.commands.options import TRANSLATION_PRECISIONS, refuse_unknown_precision
+from tfcli.errors import CheckpointError, RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tfcli.recipe.schema import Recipe, ScoringSection
+    from tfcli.scoring.plan import Plan
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options as they were given; None: not given."""
+
+    run: Path | None
+    tests: list[str] | None
+    beam_size: int | None
+    engine: str | None
+    precision: str | None
+    device: str | None
+    data_root: Path | None
+    out: Path | None
+    src: Path | None
+    hyps: list[Path] | None
+    refs: list[Path] | None
+    tokenize: str | None
+    lowercase: bool
+    metrics: list[str] | None
+    resamples: int | None
+    seed: int | None
+    baseline: Path | None
+    paired: str | None
+
+    @property
+    def search(self) -> dict[str, object]:
+        """Return, by option, what changes the translations."""
+        return {"--beam-size": self.beam_size, "--engine": self.engine, "--precision": self.precision}
+
+    @property
+    def of_runs(self) -> dict[str, object]:
+        """Return, by option, what only a run has use for."""
+        return {
+            "--test": self.tests, **self.search, "--device": self.device, "--data-root": self.data_root,
+            "--out": self.out,
+        }  # fmt: skip
+
+    @property
+    def of_files(self) -> dict[str, object]:
+        """Return, by option, what is for scoring files."""
+        return {
+            "--hyp": self.hyps, "--ref": self.refs, "--tokenize": self.tokenize,
+            "--lowercase": self.lowercase or None,
+        }  # fmt: skip
+
+
+def _given(options: dict[str, object]) -> list[str]:
+    return [name for name, value in options.items() if value is not None]
+
+
+def refuse_contradictions(request: Request) -> None:
+    """Refuse options that do not go together.
+
+    Raises: RecipeError with the options.
+    """
+    if request.run is not None:
+        _refuse_beside_a_run(request)
+    else:
+        runs_given = _given(request.of_runs)
+        if request.src is not None and request.hyps is None:
+            runs_given.append("--src")
+        if runs_given:
+            raise RecipeError(
+                f"{', '.join(runs_given)}: only a run has use for it", "give a RUN to translate with"
+            )
+        if request.hyps is None or request.refs is None:
+            raise _nothing_to_score(request)
+    if request.precision is not None:
+        refuse_unknown_precision(request.precision, TRANSLATION_PRECISIONS)
+
+
+def _refuse_beside_a_run(request: Request) -> None:
+    run, own_text = request.run, request.src is not None
+    if request.hyps is None and own_text != (request.refs is not None):
+        raise RecipeError(
+            f"{'--src' if own_text else '--ref'} alone: --src and --ref belong together",
+            f"`tfcli eval {run} --src FILE --ref FILE` translates and scores text of your own",
+        )
+    of_tests = _given({"--test": request.tests, "--data-root": request.data_root})
+    if own_text and of_tests:
+        raise RecipeError(
+            f"{', '.join(of_tests)}: for the run's test sets, but --src is scored in their place",
+            "leave one of the two out",
+        )
+    files_given = _given(request.of_files)
+    if files_given and (not own_text or request.hyps is not None):
+        raise RecipeError(
+            f"{', '.join(files_given)}: for scoring files, but a run was given, which is scored as its recipe says",
+            f"leave RUN out; `tfcli eval {run}` keeps its translations in {run}/eval, to be scored as files",
+        )
+
+
+def _nothing_to_score(request: Request) -> RecipeError:
+    alone = _given({"--hyp": request.hyps, "--ref": request.refs})
+    return RecipeError(
+        f"expected a RUN, or --hyp and --ref together, got {alone[0] if alone else 'none of them'}",
+        "`tfcli eval RUN` scores a run on its test sets, with --src FILE --ref FILE on other text; "
+        "`tfcli eval --hyp FILE --ref FILE` scores files",
+    )
+
+
+def plan_of(request: Request) -> "Plan":
+    """Return how to score.
+
+    Raises: RecipeError when that cannot be done.
+    """
+    from tfcli.scoring.plan import LEAST_RESAMPLES, METRICS, RESAMPLES, SEED, TRIALS, Plan
+
+    resamples = RESAMPLES if request.resamples is None else request.resamples
+    if 0 < resamples < LEAST_RESAMPLES:
+        raise RecipeError(
+            f"--resamples {resamples}: too few for a 95 % interval",
+            f"give at least {LEAST_RESAMPLES}, or 0 for no intervals and no tests",
+        )
+    if request.paired not in (None, "bs", "ar"):
+        raise RecipeError(f"--paired {request.paired}: unknown test", "use bs or ar")
+    compared = request.baseline is not None or len(request.hyps or []) > 1
+    if request.paired is not None and not compared:
+        raise RecipeError("--paired: there is nothing to compare", "give a --baseline, or several --hyp")
+    if request.paired is not None and resamples == 0:
+        raise RecipeError("--paired with --resamples 0: a test needs resamples", "leave one of the two out")
+    return Plan(
+        settings=_scoring(request),
+        metrics=_metrics(request.metrics) or METRICS,
+        resamples=resamples,
+        paired="ar" if request.paired == "ar" else "bs",
+        trials=request.resamples or TRIALS,
+        seed=request.seed or SEED,
+    )
+
+
+def _metrics(names: "Sequence[str] | None") -> tuple[str, ...]:
+    from tfcli.scoring.plan import TRANSLATION_METRICS
+
+    known = TRANSLATION_METRICS
+    for name in names or ():
+        if name not in known:
+            raise unknown(f"--metric {name}: unknown metric", name, known, "the metrics are: ")
+    return tuple(dict.fromkeys(names or ()))
+
+
+def unknown(message: str, word: str, known: "Sequence[str]", they_are: str) -> RecipeError:
+    """Return the error about a word that is none of those that are known, with the nearest of them."""
+    from tfcli.recipe.complaints import nearest
+
+    near = nearest(word, known)
+    return RecipeError(
+        message + (f", did you mean {near!r}?" if near else ""), f"{they_are}{', '.join(known)}"
+    )
+
+
+def _scoring(request: Request) -> "ScoringSection":
+    """Return what the options say, on top of the recipe of a run that has one."""
+    from tfcli.recipe.schema import ScoringSection
+
+    tokenize = request.tokenize
+    known = get_args(ScoringSection.model_fields["tokenize"].annotation)
+    if tokenize is not None and tokenize not in known:
+        raise unknown(
+            f"--tokenize {tokenize}: unknown tokenizer", tokenize, known, "sacreBLEU's tokenizers are: "
+        )
+    of_run = request.run is not None and (request.run / "recipe.yaml").is_file()
+    settings = recipe_of(request.run).scoring if request.run is not None and of_run else ScoringSection()
+    given = ({"lowercase": True} if request.lowercase else {}) | (
+        {} if tokenize is None else {"tokenize": tokenize}
+    )
+    return ScoringSection.model_validate({**settings.model_dump(), **given})
+
+
+def recipe_of(run: Path) -> "Recipe":
+    """Return the recipe of a run folder.
+
+    Raises: CheckpointError when it is none, RecipeError when the recipe cannot be used.
+    """
+    from tfcli.recipe.loader import load_recipe
+
+    if not run.is_dir():
+        what = "not a folder" if run.exists() else "no such folder"
+        raise CheckpointError(f"{run}: {what}", "give the run folder that `tfcli train` wrote")
+    if not (run / "recipe.yaml").is_file():
+        raise CheckpointError(
+            f"{run}: not a run folder: it has no recipe.yaml, which names the test sets",
+            f"give the folder that `tfcli train` wrote, or text: `tfcli eval {run} --src FILE --ref FILE`",
+        )
+    return load_recipe(run / "recipe.yaml")

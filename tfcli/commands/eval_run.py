@@ -1,0 +1,170 @@
+"""`tfcli eval RUN`: test sets translated by a run, scored, and kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfcli.commands.console import detail, progress, say, say_or_warn, share_the_cores
+from tfcli.commands.eval_request import Request, recipe_of
+from tfcli.commands.eval_show import measure_aloud
+from tfcli.errors import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tfcli.decoding.translator import Translator
+    from tfcli.recipe.schema import Expectation
+    from tfcli.scoring.evaluation import HeldOutSet
+    from tfcli.scoring.plan import Plan
+    from tfcli.scoring.results import SetResult
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where an evaluation is kept: a folder for `NAME.hyp`, and the file of the scores."""
+
+    translations: Path
+    scores: Path
+
+
+def score_run(request: Request, plan: "Plan") -> "tuple[list[SetResult], Mapping[str, Expectation]]":
+    """Translate and score what was asked for; return it with what the recipe expects of its test sets.
+
+    Raises: DataError, RecipeError and CheckpointError for files, settings and runs that cannot be used.
+    """
+    assert request.run is not None
+    run = request.run
+    expected: Mapping[str, Expectation] = {}
+    # All that can be wrong with files and settings is found before the first line is translated.
+    if request.src is not None:
+        from tfcli.scoring.evaluation import read_own_set
+
+        sets = [read_own_set(request.src, request.refs or [])]
+    else:
+        expected = recipe_of(run).expected
+        sets = _sets(request, run)
+    _require_tokenizer(plan)
+    baselines = _baselines(request.baseline, sets)
+    translator = _load(
+        run,
+        engine=request.engine or "torch",
+        device=request.device or "auto",
+        precision=request.precision,
+        beam_size=request.beam_size,
+    )
+    tried = {"--src": request.src, **request.search}
+    kept = _kept_in(run, request.out, [name for name, value in tried.items() if value is not None])
+    return _evaluate(request, kept, sets, baselines, plan, translator), expected
+
+
+def _require_tokenizer(plan: "Plan") -> None:
+    from tfcli.scoring.metrics import require_tokenizer
+
+    if "bleu" in plan.metrics:
+        require_tokenizer(plan.settings)
+
+
+def _sets(request: Request, run: Path) -> "list[HeldOutSet]":
+    from tfcli.scoring.evaluation import read_sets
+    from tfcli.text.files import data_roots
+
+    recipe = recipe_of(run)
+    if not recipe.data.tests:
+        raise RecipeError(
+            "data.tests: the recipe names no test set",
+            f"`tfcli eval {run} --src FILE --ref FILE` scores the run on text of your own",
+        )
+    return read_sets(recipe, request.tests or [], data_roots(recipe, run, request.data_root), say_or_warn)
+
+
+def _baselines(path: Path | None, sets: "Sequence[HeldOutSet]") -> dict[str, list[str]]:
+    """Return the baseline's translations of each set; none without a baseline."""
+    from tfcli.scoring.baseline import read_baseline
+
+    return {} if path is None else {held_out.name: read_baseline(path, held_out) for held_out in sets}
+
+
+def _load(
+    run: Path, *, engine: str, device: str, precision: str | None, beam_size: int | None
+) -> "Translator":
+    share_the_cores()
+    from tfcli.decoding.loading import load_translator
+
+    translator = load_translator(
+        run, engine=engine, device=device, precision=precision, changes={"beam_size": beam_size}, report=say
+    )
+    used = translator.engine
+    detail(f"{run}: {used.name}, {used.device}, {used.precision}, beam size {translator.decoding.beam_size}")
+    return translator
+
+
+def _kept_in(run: Path, out: Path | None, tried: "Sequence[str]") -> Kept | None:
+    """Return where the results go; None when they are only printed.
+
+    A run's own files are for the test sets and settings of its recipe: whatever else is tried on it, with the
+    options named in `tried`, needs `--out`.
+    """
+    from tfcli.scoring.evaluation import SCORES_FILE
+
+    if out is not None:
+        return Kept(out, out / SCORES_FILE)
+    if not tried:
+        return Kept(run / "eval", run / SCORES_FILE)
+    say(
+        f"{' and '.join(tried)}: the scores are only printed, {run / SCORES_FILE} is for the recipe's own "
+        "test sets and settings; --out DIR keeps them"
+    )
+    return None
+
+
+def _evaluate(
+    request: Request,
+    kept: Kept | None,
+    sets: "Sequence[HeldOutSet]",
+    baselines: dict[str, list[str]],
+    plan: "Plan",
+    translator: "Translator",
+) -> "list[SetResult]":
+    """Translate and score the sets; write the translations and the scores down where they are to be kept."""
+    from tfcli.scoring.evaluation import write_scores, write_translations
+
+    assert request.run is not None
+    if kept is not None:
+        kept.translations.mkdir(parents=True, exist_ok=True)
+    model, decoding = _provenance(request.run, translator)
+    results = []
+    for held_out in sets:
+        assert held_out.src is not None
+        with progress(f"translating {held_out.name}", total=len(held_out.src), unit="line") as bar:
+            hypotheses = [found.text for found in translator.translate(held_out.src, bar.advance)]
+        if kept is not None:
+            write_translations(kept.translations / f"{held_out.name}.hyp", hypotheses)
+        systems = {str(request.run): hypotheses}
+        if held_out.name in baselines:
+            systems = {_baseline_name(request): baselines[held_out.name], **systems}
+        results.append(measure_aloud(held_out, systems, plan, compared=len(systems) > 1))
+    if kept is not None:
+        write_scores(kept.scores, results, model, decoding)
+        say(f"translations are in {kept.translations}, scores in {kept.scores}")
+    return results
+
+
+def _baseline_name(request: Request) -> str:
+    name = str(request.baseline)
+    return name if name != str(request.run) else f"{name} before"
+
+
+def _provenance(run: Path, translator: "Translator") -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what the scores are of: the weights, and how they decode."""
+    from tfcli.model.description import find_model_folder
+    from tfcli.text.files import sha256_of_content
+
+    weights = find_model_folder(run) / "model.safetensors"
+    model = {**translator.info.get("trained", {}), "sha256": sha256_of_content(weights)}
+    decoding = {
+        **translator.decoding.model_dump(mode="json"),
+        "engine": translator.engine.name,
+        "device": str(translator.engine.device),
+        "precision": translator.engine.precision,
+    }
+    return model, decoding

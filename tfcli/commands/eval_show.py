@@ -1,0 +1,105 @@
+"""Scores for people: tables with intervals, what was compared, signatures, and what a recipe expects."""
+
+from typing import TYPE_CHECKING
+
+from tfcli.commands.console import print_table, print_text, progress, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from tfcli.recipe.schema import Expectation
+    from tfcli.scoring.evaluation import HeldOutSet
+    from tfcli.scoring.plan import Plan
+    from tfcli.scoring.results import Interval, SetResult
+
+
+def measure_aloud(
+    held_out: "HeldOutSet", systems: "dict[str, list[str]]", plan: "Plan", *, compared: bool
+) -> "SetResult":
+    """Score the systems while a bar shows how far it is, and warn of what looks wrong.
+
+    Raises: as `measure` does.
+    """
+    from tfcli.scoring.measure import measure
+    from tfcli.scoring.metrics import tokenization_warning
+
+    with progress(f"scoring {held_out.name}", total=len(plan.metrics), unit="metric") as bar:
+        result = measure(held_out, systems, plan, compared=compared, advance=bar.advance)
+    for name, hypotheses in systems.items():
+        warning = tokenization_warning(hypotheses, plan.settings) if "bleu" in plan.metrics else None
+        if warning is not None:
+            warn(f"{name}: {warning}")
+    return result
+
+
+def show(results: "Sequence[SetResult]", expected: "Mapping[str, Expectation]", *, by_system: bool) -> None:
+    """Print what was found; `expected` by test set, `by_system`: the systems are what was given."""
+    _show_scores(results, by_system=by_system)
+    verdicts = [
+        f"{result.name}: {found.words}" if not by_system else found.words
+        for result in results
+        for system in result.systems
+        for found in system.comparisons.values()
+    ]
+    if verdicts:
+        print_text("\n".join(["", *verdicts]))
+    _show_signatures(results, by_system=by_system)
+    _show_expected(results, expected)
+
+
+def _show_scores(results: "Sequence[SetResult]", *, by_system: bool) -> None:
+    from tfcli.scoring.results import METRIC_NAMES
+
+    several = any(len(result.systems) > 1 for result in results)
+    columns = ["set", "system"] if several and not by_system else ["system"] if several else ["set"]
+    rows = []
+    for result in results:
+        for system in result.systems:
+            names = [system.name] if by_system else [result.name, system.name][: len(columns)]
+            cells = [_cell(found.score, found.interval) for found in system.scores.values()]
+            rows.append([*names, result.n_lines, *cells])
+    print_table([*columns, "lines", *(METRIC_NAMES[metric] for metric in results[0].judged.scores)], rows)
+
+
+def _cell(score: float, interval: "Interval | None") -> str:
+    return f"{score:6.2f}" + (f" +- {interval.half_width:.2f}" if interval is not None else "")
+
+
+def _show_signatures(results: "Sequence[SetResult]", *, by_system: bool) -> None:
+    """Print the parts of BLEU, and how everything was counted, each way once."""
+    from tfcli.scoring.results import METRIC_NAMES
+
+    details: list[str] = []
+    signatures: dict[str, None] = {}
+    width = max(len(METRIC_NAMES[metric]) for metric in (*results[0].judged.scores, "bleu"))
+    for result in results:
+        for system in result.systems:
+            name = system.name if by_system else result.name
+            if not by_system and len(result.systems) > 1:
+                name += f", {system.name}"
+            for metric, found in system.scores.items():
+                details += [f"{name}: {found.details}"] if metric == "bleu" else []
+                signatures[f"{METRIC_NAMES[metric]:<{width}}  {found.signature}"] = None
+            for metric, comparison in system.comparisons.items():
+                signatures[f"{METRIC_NAMES[metric]:<{width}}  {comparison.signature}"] = None
+    order = list(METRIC_NAMES.values())
+    lines = sorted(signatures, key=lambda line: order.index(line.split(" ")[0]))
+    print_text("\n".join([*(["", *details] if details else []), "", *lines]))
+
+
+def _show_expected(results: "Sequence[SetResult]", expected: "Mapping[str, Expectation]") -> None:
+    from tfcli.scoring.evaluation import compare
+
+    rows = [
+        [
+            found.name,
+            f"{found.expected:.2f} +- {found.tolerance:g}",
+            _cell(found.obtained, found.interval).strip(),
+            f"{found.difference:+.2f}",
+            found.verdict,
+        ]
+        for found in compare(results, expected)
+    ]
+    if rows:
+        print_text("")
+        print_table(["set", "expected BLEU", "obtained", "difference", "verdict"], rows)
