@@ -269,7 +269,38 @@ def test_one_set_may_be_chosen_and_the_others_keep_the_scores_of_the_same_weight
     (run / "best" / "model.safetensors").write_bytes(b"other weights")
     assert sets_after("--test", "far") == ["far"]
     (run / "scores.json").write_text("{damaged")
-    assert sets_after("--test", "near") == ["near"]
+    assert main(["eval", str(run), "--test", "near", "-q"]) == 0
+    assert "; it is now scores.damaged-1.json, and a new one is begun" in capsys.readouterr().err
+    assert list(json.loads((run / "scores.json").read_text())["sets"]) == ["near"]
+
+
+def test_the_history_of_a_run_is_shown_and_nothing_is_evaluated_for_it(
+    run: Path, loaded: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "nothing was scored yet" in refused(capsys, 3, run, "--history")
+    as_json(capsys, run, "--resamples", "0")
+    (run / "best" / "model.safetensors").write_bytes(b"other weights")
+    as_json(capsys, run, "--test", "far", "--metric", "ter")
+    before = len(loaded)
+    entries = as_json(capsys, run, "--history")["history"]
+    assert [list(entry["sets"]) for entry in entries] == [["near", "far"], ["far"]]
+    assert entries[0]["command"]
+    assert entries[0]["model"]["sha256"] != entries[1]["model"]["sha256"]
+    assert main(["eval", str(run), "--history"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.split("\n")[:-1]]
+    assert rows[0] == ["when", "(UTC)", "step", "weights", "search", "set", "BLEU", "chrF", "TER"]
+    bleu = entries[0]["sets"]["near"]["bleu"]["score"]
+    assert rows[2][1:3] == ["800", entries[0]["model"]["sha256"][:8]]
+    assert rows[2][3:9] == ["beam", "5,", "torch", "fp32", "near", f"{bleu:.2f}"]
+    assert rows[4][7] == "far"
+    assert rows[4][9] == "+-"
+    assert len(rows) == 5
+    assert len(loaded) == before
+    assert "--history: expected a RUN and nothing else" in refused(
+        capsys, 2, run, "--history", "--test", "far"
+    )
+    assert "--history: expected a RUN and nothing else" in refused(capsys, 2, "--history")
+    assert "gone: no such folder" in refused(capsys, 4, "gone", "--history")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import typer
 
 from tfcli.commands.console import print_json
 from tfcli.commands.eval_files import score_files
-from tfcli.commands.eval_request import Request, plan_of, refuse_contradictions
+from tfcli.commands.eval_request import Request, plan_of, refuse_beside_history, refuse_contradictions
 from tfcli.commands.eval_run import score_run
-from tfcli.commands.eval_show import show
-from tfcli.commands.options import DATA_ROOT_HELP, DEVICE_HELP, PRECISION_HELP, JsonOption
+from tfcli.commands.eval_show import show, show_history
+from tfcli.commands.options import DATA_ROOT_HELP, DEVICE_HELP, OUTPUT_PANEL, PRECISION_HELP, JsonOption
 
 RUN_PANEL = "Translating with RUN"
 FILES_PANEL = "Scoring files"
@@ -125,6 +125,14 @@ def evaluate(
             rich_help_panel=SCORES_PANEL,
         ),
     ] = None,
+    history: Annotated[
+        bool,
+        typer.Option(
+            "--history",
+            help="Show RUN's earlier evaluations, and do nothing else.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score a run on its recipe's test sets or on other text, or files of translations: BLEU, chrF, TER.
@@ -140,6 +148,9 @@ def evaluate(
         data_root=data_root, out=out, src=src, hyps=hyps, refs=refs, tokenize=tokenize, lowercase=lowercase,
         metrics=metrics, resamples=resamples, seed=seed, baseline=baseline, paired=paired,
     )  # fmt: skip
+    if history:
+        _show_history(request, as_json=as_json)
+        return
     refuse_contradictions(request)
     plan = plan_of(request)
     results, expected = score_files(request, plan) if run is None else score_run(request, plan)
@@ -149,3 +160,14 @@ def evaluate(
         print_json(results_as_json(results, by_system=run is None))
     else:
         show(results, expected, by_system=run is None)
+
+
+def _show_history(request: Request, *, as_json: bool) -> None:
+    from tfcli.scoring.history import SCORES_FILE, read_history
+
+    run = refuse_beside_history(request)
+    entries = read_history(run / SCORES_FILE)
+    if as_json:
+        print_json({"history": entries})
+    else:
+        show_history(entries)

@@ -1,6 +1,6 @@
 """What `tfcli eval` was asked for: options that contradict each other are refused, the others say how to score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -82,6 +82,23 @@ def refuse_contradictions(request: Request) -> None:
             raise _nothing_to_score(request)
     if request.precision is not None:
         refuse_unknown_precision(request.precision, TRANSLATION_PRECISIONS)
+
+
+def refuse_beside_history(request: Request) -> Path:
+    """Return the run whose history is asked for; refuse whatever else was asked for.
+
+    Raises: RecipeError, CheckpointError when the run is no folder.
+    """
+    given = {field.name: getattr(request, field.name) for field in fields(request) if field.name != "run"}
+    if request.run is None or any(value not in (None, False) for value in given.values()):
+        raise RecipeError(
+            "--history: expected a RUN and nothing else but --json", "`tfcli eval RUN --history`"
+        )
+    if not request.run.is_dir():
+        raise CheckpointError(
+            f"{request.run}: no such folder", "give the run folder that `tfcli train` wrote"
+        )
+    return request.run
 
 
 def _refuse_beside_a_run(request: Request) -> None:

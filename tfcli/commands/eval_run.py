@@ -1,10 +1,11 @@
 """`tfcli eval RUN`: test sets translated by a run, scored, and kept."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tfcli.commands.console import detail, progress, say, say_or_warn, share_the_cores
+from tfcli.commands.console import detail, progress, say, say_or_warn, share_the_cores, warn
 from tfcli.commands.eval_request import Request, recipe_of
 from tfcli.commands.eval_show import measure_aloud
 from tfcli.errors import RecipeError
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tfcli.decoding.translator import Translator
     from tfcli.recipe.schema import Expectation
     from tfcli.scoring.evaluation import HeldOutSet
+    from tfcli.scoring.history import Origin
     from tfcli.scoring.plan import Plan
     from tfcli.scoring.results import SetResult
 
@@ -104,7 +106,7 @@ def _kept_in(run: Path, out: Path | None, tried: "Sequence[str]") -> Kept | None
     A run's own files are for the test sets and settings of its recipe: whatever else is tried on it, with the
     options named in `tried`, needs `--out`.
     """
-    from tfcli.scoring.evaluation import SCORES_FILE
+    from tfcli.scoring.history import SCORES_FILE
 
     if out is not None:
         return Kept(out, out / SCORES_FILE)
@@ -126,12 +128,13 @@ def _evaluate(
     translator: "Translator",
 ) -> "list[SetResult]":
     """Translate and score the sets; write the translations and the scores down where they are to be kept."""
-    from tfcli.scoring.evaluation import write_scores, write_translations
+    from tfcli.scoring.evaluation import write_translations
+    from tfcli.scoring.history import write_scores
 
     assert request.run is not None
     if kept is not None:
         kept.translations.mkdir(parents=True, exist_ok=True)
-    model, decoding = _provenance(request.run, translator)
+    origin = _origin(request.run, translator)
     results = []
     for held_out in sets:
         assert held_out.src is not None
@@ -144,7 +147,7 @@ def _evaluate(
             systems = {_baseline_name(request): baselines[held_out.name], **systems}
         results.append(measure_aloud(held_out, systems, plan, compared=len(systems) > 1))
     if kept is not None:
-        write_scores(kept.scores, results, model, decoding)
+        write_scores(kept.scores, results, origin, warn)
         say(f"translations are in {kept.translations}, scores in {kept.scores}")
     return results
 
@@ -154,17 +157,21 @@ def _baseline_name(request: Request) -> str:
     return name if name != str(request.run) else f"{name} before"
 
 
-def _provenance(run: Path, translator: "Translator") -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what the scores are of: the weights, and how they decode."""
+def _origin(run: Path, translator: "Translator") -> "Origin":
     from tfcli.model.description import find_model_folder
+    from tfcli.scoring.history import Origin
     from tfcli.text.files import sha256_of_content
+    from tfcli.training.source import source_commit
 
     weights = find_model_folder(run) / "model.safetensors"
-    model = {**translator.info.get("trained", {}), "sha256": sha256_of_content(weights)}
-    decoding = {
-        **translator.decoding.model_dump(mode="json"),
-        "engine": translator.engine.name,
-        "device": str(translator.engine.device),
-        "precision": translator.engine.precision,
-    }
-    return model, decoding
+    return Origin(
+        model={**translator.info.get("trained", {}), "sha256": sha256_of_content(weights)},
+        decoding={
+            **translator.decoding.model_dump(mode="json"),
+            "engine": translator.engine.name,
+            "device": str(translator.engine.device),
+            "precision": translator.engine.precision,
+        },
+        command=sys.argv,
+        commit=source_commit(),
+    )

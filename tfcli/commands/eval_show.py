@@ -1,6 +1,6 @@
 """Scores for people: tables with intervals, what was compared, signatures, and what a recipe expects."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfcli.commands.console import print_table, print_text, progress, warn
 
@@ -103,3 +103,29 @@ def _show_expected(results: "Sequence[SetResult]", expected: "Mapping[str, Expec
     if rows:
         print_text("")
         print_table(["set", "expected BLEU", "obtained", "difference", "verdict"], rows)
+
+
+def show_history(entries: "Sequence[dict[str, Any]]") -> None:
+    """Print the evaluations that a run keeps, the oldest first."""
+    from tfcli.scoring.results import METRIC_NAMES
+
+    of_sets = [(entry, name, scores) for entry in entries for name, scores in entry.get("sets", {}).items()]
+    metrics = [metric for metric in METRIC_NAMES if any(metric in scores for _, _, scores in of_sets)]
+    rows = []
+    for entry, name, scores in of_sets:
+        model, decoding = entry.get("model", {}), entry.get("decoding", {})
+        search = f"beam {decoding.get('beam_size', '?')}, {decoding.get('engine', '?')} {decoding.get('precision', '')}"
+        found = [_of_history(scores[metric]) if metric in scores else None for metric in metrics]
+        when = str(entry.get("created", "?")).removesuffix("+00:00")
+        rows.append(
+            [when, model.get("step"), str(model.get("sha256", "?"))[:8], search.rstrip(), name, *found]
+        )
+    print_table(
+        ["when (UTC)", "step", "weights", "search", "set", *(METRIC_NAMES[one] for one in metrics)], rows
+    )
+
+
+def _of_history(found: "dict[str, Any]") -> str:
+    interval = found.get("interval")
+    half_width = f" +- {(interval['high'] - interval['low']) / 2:.2f}" if interval else ""
+    return f"{found['score']:6.2f}{half_width}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tfcli.errors import CheckpointError
+from tfcli.scoring.history import SCORES_FILE, refuse_another_text
 from tfcli.scoring.metrics import check_counts
 from tfcli.text.lines import read_lines
 
@@ -20,6 +21,8 @@ def read_baseline(path: Path, held_out: HeldOutSet) -> list[str]:
     Raises: CheckpointError for a folder that holds none, DataError when they are of another test set.
     """
     file = _translations(path, held_out.name)
+    if path.is_dir():
+        refuse_another_text(path / SCORES_FILE, held_out, f"--baseline {path}")
     hypotheses = list(read_lines(file))
     names = [
         f"--baseline {file}",

@@ -1,23 +1,20 @@
-"""Test sets from a recipe to `scores.json`.
+"""Test sets from a recipe or from files, their translations, and what a recipe expects of them.
 
-    recipe -> pairs, all read and checked -> translations, kept as NAME.hyp -> scores -> scores.json
+    recipe -> pairs, all read and checked -> translations, kept as NAME.hyp -> scores -> reproduced or not
 
 What translates is handed in, so this room needs no network.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tfcli.errors import DataError, RecipeError
+from tfcli.errors import RecipeError
 from tfcli.recipe.complaints import nearest
-from tfcli.scoring.results import as_json
+from tfcli.scoring.history import write_text
 from tfcli.text.files import CorpusFiles, locate, require_text
 from tfcli.text.pairs import read_pairs
-from tfcli.text.whole_file import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
 
     from tfcli.recipe.schema import Expectation, Recipe
     from tfcli.scoring.results import Interval, SetResult
-
-SCORES_FILE = "scores.json"
 
 
 @dataclass(frozen=True)
@@ -125,41 +120,4 @@ def write_translations(path: Path, translations: Sequence[str]) -> None:
     """Write one translation a line; the file gets its name when it is whole."""
     if any("\n" in line for line in translations):
         raise ValueError("a translation must be a single line")
-    _write(path, "".join(line + "\n" for line in translations))
-
-
-def write_scores(
-    path: Path, results: Sequence[SetResult], model: dict[str, Any], decoding: dict[str, Any]
-) -> None:
-    """Write a run's `scores.json`: the scores, which weights they are of, how these decoded, and when.
-
-    Sets that were not scored this time keep the scores that the same weights got with the same decoding.
-    """
-    before = _read_scores(path)
-    same = before.get("model") == model and before.get("decoding") == decoding
-    kept = before.get("sets", {}) if same else {}
-    record = {
-        "sets": {**kept, **as_json(results)["sets"]},
-        "model": model,
-        "decoding": decoding,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    _write(path, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-
-
-def _read_scores(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):  # a damaged one is replaced like one of other weights
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        write_whole(path, text)
-    except OSError as error:
-        raise DataError(
-            f"{path}: cannot be written: {error.strerror or error}",
-            "check the path, its permissions and the space on the disk",
-        ) from error
+    write_text(path, "".join(line + "\n" for line in translations))
