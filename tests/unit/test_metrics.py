@@ -12,12 +12,12 @@ from sacrebleu.tokenizers import tokenizer_spm
 from tfcli.errors import DataError, RecipeError
 from tfcli.recipe.schema import ScoringSection, TokenizerSection
 from tfcli.scoring import metrics
+from tfcli.scoring.doubts import tokenization_warning
 from tfcli.scoring.metrics import (
     check_counts,
     corpus_bleu,
     require_tokenizer,
     score,
-    tokenization_warning,
 )
 from tfcli.text.tokenizer import SHARED_FILE, train_tokenizer
 

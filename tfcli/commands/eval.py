@@ -7,7 +7,8 @@ import typer
 
 from tfcli.commands.console import print_json
 from tfcli.commands.eval_files import score_files
-from tfcli.commands.eval_request import Request, plan_of, refuse_beside_history, refuse_contradictions
+from tfcli.commands.eval_plan import plan_of
+from tfcli.commands.eval_request import Request, refuse_beside_history, refuse_contradictions
 from tfcli.commands.eval_run import score_run
 from tfcli.commands.eval_show import show, show_history
 from tfcli.commands.options import DATA_ROOT_HELP, DEVICE_HELP, OUTPUT_PANEL, PRECISION_HELP, JsonOption
@@ -79,6 +80,28 @@ def evaluate(
             rich_help_panel=FILES_PANEL,
         ),
     ] = None,
+    testset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A test set of sacreBLEU's, as wmt22, for RUN or --hyp; needs --langpair.",
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = None,
+    langpair: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PAIR", help="The languages of --testset, as en-de.", rich_help_panel=FILES_PANEL
+        ),
+    ] = None,
+    fetch: Annotated[
+        bool,
+        typer.Option(
+            "--fetch",
+            help="Fetch --testset or --comet-model if it is not there.",
+            rich_help_panel=FILES_PANEL,
+        ),
+    ] = False,
     tokenize: Annotated[
         str | None,
         typer.Option(
@@ -95,8 +118,15 @@ def evaluate(
         typer.Option(
             "--metric",
             metavar="NAME",
-            help="bleu, chrf, chrf++ or ter; may be given again.  \\[default: all but chrf++]",
+            help="bleu, chrf, chrf++, ter, comet, or accuracy, macro-f1 of labels; may be given again.  "
+            "\\[default: bleu, chrf, ter]",
             rich_help_panel=SCORES_PANEL,
+        ),
+    ] = None,
+    comet_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH", help="The model for --metric comet, or its name.", rich_help_panel=SCORES_PANEL
         ),
     ] = None,
     resamples: Annotated[
@@ -145,8 +175,9 @@ def evaluate(
     """
     request = Request(
         run=run, tests=tests, beam_size=beam_size, engine=engine, precision=precision, device=device,
-        data_root=data_root, out=out, src=src, hyps=hyps, refs=refs, tokenize=tokenize, lowercase=lowercase,
-        metrics=metrics, resamples=resamples, seed=seed, baseline=baseline, paired=paired,
+        data_root=data_root, out=out, src=src, hyps=hyps, refs=refs, testset=testset,
+        langpair=langpair, fetch=fetch, tokenize=tokenize, lowercase=lowercase, metrics=metrics,
+        comet_model=comet_model, resamples=resamples, seed=seed, baseline=baseline, paired=paired,
     )  # fmt: skip
     if history:
         _show_history(request, as_json=as_json)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from tfcli.commands.eval_request import Request
     from tfcli.recipe.schema import Expectation
+    from tfcli.scoring.evaluation import HeldOutSet
     from tfcli.scoring.plan import Plan
     from tfcli.scoring.results import SetResult
 
@@ -19,21 +20,35 @@ def score_files(request: "Request", plan: "Plan") -> "tuple[list[SetResult], Map
 
     Raises: DataError for files that cannot be used, RecipeError when the tokenizer is missing.
     """
-    from tfcli.scoring.evaluation import HeldOutSet
     from tfcli.scoring.metrics import check_counts, require_tokenizer
     from tfcli.text.lines import read_lines
 
-    refs = request.refs or []
-    paths = list(dict.fromkeys([*([request.baseline] if request.baseline else []), *(request.hyps or [])]))
-    systems = dict(zip(_names(paths), (list(read_lines(path)) for path in paths), strict=True))
-    references = [list(read_lines(ref)) for ref in refs]
-    for path, hypotheses in zip(paths, systems.values(), strict=True):
-        check_counts(hypotheses, references, [str(name) for name in (path, *refs)])
     if "bleu" in plan.metrics:
         require_tokenizer(plan.settings)
-    src = list(read_lines(request.src)) if request.src is not None else None
-    held_out = HeldOutSet(refs[0].name, src, references)
+    held_out, names = _text(request)
+    paths = list(dict.fromkeys([*([request.baseline] if request.baseline else []), *(request.hyps or [])]))
+    systems = dict(zip(_names(paths), (list(read_lines(path)) for path in paths), strict=True))
+    for path, hypotheses in zip(paths, systems.values(), strict=True):
+        check_counts(hypotheses, held_out.references, [str(path), *names])
     return [measure_aloud(held_out, systems, plan, compared=len(systems) > 1)], {}
+
+
+def _text(request: "Request") -> "tuple[HeldOutSet, list[str]]":
+    """Return what was translated, and what to call its references."""
+    from tfcli.scoring.evaluation import HeldOutSet
+    from tfcli.scoring.metrics import check_counts
+    from tfcli.scoring.testsets import read_testset
+    from tfcli.text.lines import read_lines
+
+    if request.testset is not None:
+        held_out = read_testset(request.testset, request.langpair, fetch=request.fetch)
+        return held_out, [f"reference {n} of {held_out.name}" for n, _ in enumerate(held_out.references, 1)]
+    refs = request.refs or []
+    references = [list(read_lines(ref)) for ref in refs]
+    src = list(read_lines(request.src)) if request.src is not None else None
+    if src is not None:
+        check_counts(src, references, [str(path) for path in (request.src, *refs)])
+    return HeldOutSet(refs[0].name, src, references), [str(path) for path in refs]
 
 
 def _names(paths: "Sequence[Path]") -> list[str]:

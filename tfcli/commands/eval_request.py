@@ -1,17 +1,14 @@
-"""What `tfcli eval` was asked for: options that contradict each other are refused, the others say how to score."""
+"""What `tfcli eval` was asked for: and which options contradict each other."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from tfcli.commands.options import TRANSLATION_PRECISIONS, refuse_unknown_precision
 from tfcli.errors import CheckpointError, RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tfcli.recipe.schema import Recipe, ScoringSection
-    from tfcli.scoring.plan import Plan
+    from tfcli.recipe.schema import Recipe
 
 
 @dataclass(frozen=True)
@@ -29,9 +26,13 @@ class Request:
     src: Path | None
     hyps: list[Path] | None
     refs: list[Path] | None
+    testset: str | None
+    langpair: str | None
+    fetch: bool
     tokenize: str | None
     lowercase: bool
     metrics: list[str] | None
+    comet_model: str | None
     resamples: int | None
     seed: int | None
     baseline: Path | None
@@ -78,8 +79,15 @@ def refuse_contradictions(request: Request) -> None:
             raise RecipeError(
                 f"{', '.join(runs_given)}: only a run has use for it", "give a RUN to translate with"
             )
-        if request.hyps is None or request.refs is None:
+        if request.hyps is None or (request.refs is None and request.testset is None):
             raise _nothing_to_score(request)
+    instead = _given({"--src": request.src, "--ref": request.refs, "--test": request.tests})
+    if request.testset is not None and instead:
+        raise RecipeError(f"{', '.join(instead)}: --testset stands in its place", "leave one of the two out")
+    if request.testset is None and request.langpair is not None:
+        raise RecipeError("--langpair: only --testset has use for it", "give a --testset, as wmt22")
+    if request.fetch and request.testset is None and request.comet_model is None:
+        raise RecipeError("--fetch: nothing to fetch", "it is for --testset and --comet-model")
     if request.precision is not None:
         refuse_unknown_precision(request.precision, TRANSLATION_PRECISIONS)
 
@@ -103,7 +111,8 @@ def refuse_beside_history(request: Request) -> Path:
 
 def _refuse_beside_a_run(request: Request) -> None:
     run, own_text = request.run, request.src is not None
-    if request.hyps is None and own_text != (request.refs is not None):
+    elsewhere = own_text or request.testset is not None
+    if request.hyps is None and request.testset is None and own_text != (request.refs is not None):
         raise RecipeError(
             f"{'--src' if own_text else '--ref'} alone: --src and --ref belong together",
             f"`tfcli eval {run} --src FILE --ref FILE` translates and scores text of your own",
@@ -115,7 +124,7 @@ def _refuse_beside_a_run(request: Request) -> None:
             "leave one of the two out",
         )
     files_given = _given(request.of_files)
-    if files_given and (not own_text or request.hyps is not None):
+    if files_given and (not elsewhere or request.hyps is not None):
         raise RecipeError(
             f"{', '.join(files_given)}: for scoring files, but a run was given, which is scored as its recipe says",
             f"leave RUN out; `tfcli eval {run}` keeps its translations in {run}/eval, to be scored as files",
@@ -129,74 +138,6 @@ def _nothing_to_score(request: Request) -> RecipeError:
         "`tfcli eval RUN` scores a run on its test sets, with --src FILE --ref FILE on other text; "
         "`tfcli eval --hyp FILE --ref FILE` scores files",
     )
-
-
-def plan_of(request: Request) -> "Plan":
-    """Return how to score.
-
-    Raises: RecipeError when that cannot be done.
-    """
-    from tfcli.scoring.plan import LEAST_RESAMPLES, METRICS, RESAMPLES, SEED, TRIALS, Plan
-
-    resamples = RESAMPLES if request.resamples is None else request.resamples
-    if 0 < resamples < LEAST_RESAMPLES:
-        raise RecipeError(
-            f"--resamples {resamples}: too few for a 95 % interval",
-            f"give at least {LEAST_RESAMPLES}, or 0 for no intervals and no tests",
-        )
-    if request.paired not in (None, "bs", "ar"):
-        raise RecipeError(f"--paired {request.paired}: unknown test", "use bs or ar")
-    compared = request.baseline is not None or len(request.hyps or []) > 1
-    if request.paired is not None and not compared:
-        raise RecipeError("--paired: there is nothing to compare", "give a --baseline, or several --hyp")
-    if request.paired is not None and resamples == 0:
-        raise RecipeError("--paired with --resamples 0: a test needs resamples", "leave one of the two out")
-    return Plan(
-        settings=_scoring(request),
-        metrics=_metrics(request.metrics) or METRICS,
-        resamples=resamples,
-        paired="ar" if request.paired == "ar" else "bs",
-        trials=request.resamples or TRIALS,
-        seed=request.seed or SEED,
-    )
-
-
-def _metrics(names: "Sequence[str] | None") -> tuple[str, ...]:
-    from tfcli.scoring.plan import TRANSLATION_METRICS
-
-    known = TRANSLATION_METRICS
-    for name in names or ():
-        if name not in known:
-            raise unknown(f"--metric {name}: unknown metric", name, known, "the metrics are: ")
-    return tuple(dict.fromkeys(names or ()))
-
-
-def unknown(message: str, word: str, known: "Sequence[str]", they_are: str) -> RecipeError:
-    """Return the error about a word that is none of those that are known, with the nearest of them."""
-    from tfcli.recipe.complaints import nearest
-
-    near = nearest(word, known)
-    return RecipeError(
-        message + (f", did you mean {near!r}?" if near else ""), f"{they_are}{', '.join(known)}"
-    )
-
-
-def _scoring(request: Request) -> "ScoringSection":
-    """Return what the options say, on top of the recipe of a run that has one."""
-    from tfcli.recipe.schema import ScoringSection
-
-    tokenize = request.tokenize
-    known = get_args(ScoringSection.model_fields["tokenize"].annotation)
-    if tokenize is not None and tokenize not in known:
-        raise unknown(
-            f"--tokenize {tokenize}: unknown tokenizer", tokenize, known, "sacreBLEU's tokenizers are: "
-        )
-    of_run = request.run is not None and (request.run / "recipe.yaml").is_file()
-    settings = recipe_of(request.run).scoring if request.run is not None and of_run else ScoringSection()
-    given = ({"lowercase": True} if request.lowercase else {}) | (
-        {} if tokenize is None else {"tokenize": tokenize}
-    )
-    return ScoringSection.model_validate({**settings.model_dump(), **given})
 
 
 def recipe_of(run: Path) -> "Recipe":

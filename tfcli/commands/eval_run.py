@@ -42,6 +42,10 @@ def score_run(request: Request, plan: "Plan") -> "tuple[list[SetResult], Mapping
         from tfcli.scoring.evaluation import read_own_set
 
         sets = [read_own_set(request.src, request.refs or [])]
+    elif request.testset is not None:
+        from tfcli.scoring.testsets import read_testset
+
+        sets = [read_testset(request.testset, request.langpair, fetch=request.fetch)]
     else:
         expected = recipe_of(run).expected
         sets = _sets(request, run)
@@ -54,7 +58,7 @@ def score_run(request: Request, plan: "Plan") -> "tuple[list[SetResult], Mapping
         precision=request.precision,
         beam_size=request.beam_size,
     )
-    tried = {"--src": request.src, **request.search}
+    tried = {"--src": request.src, "--testset": request.testset, **request.search}
     kept = _kept_in(run, request.out, [name for name, value in tried.items() if value is not None])
     return _evaluate(request, kept, sets, baselines, plan, translator), expected
 

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from tfcli.scoring.plan import Plan
     from tfcli.scoring.results import Interval, SetResult
 
+MOST_COLUMNS = 12
+"""Of more labels, which was taken for which stands only in the JSON."""
+
 
 def measure_aloud(
     held_out: "HeldOutSet", systems: "dict[str, list[str]]", plan: "Plan", *, compared: bool
@@ -20,15 +23,18 @@ def measure_aloud(
 
     Raises: as `measure` does.
     """
+    from tfcli.scoring.doubts import emptiness_warning, tokenization_warning
     from tfcli.scoring.measure import measure
-    from tfcli.scoring.metrics import tokenization_warning
 
     with progress(f"scoring {held_out.name}", total=len(plan.metrics), unit="metric") as bar:
         result = measure(held_out, systems, plan, compared=compared, advance=bar.advance)
-    for name, hypotheses in systems.items():
-        warning = tokenization_warning(hypotheses, plan.settings) if "bleu" in plan.metrics else None
-        if warning is not None:
-            warn(f"{name}: {warning}")
+    for system in result.systems:
+        # a run's own translations are called by their set
+        name = held_out.name if len(systems) == 1 and held_out.src is not None else system.name
+        doubts = [emptiness_warning(system.hypotheses, held_out.references)]
+        doubts += [tokenization_warning(system.hypotheses, plan.settings)] if "bleu" in plan.metrics else []
+        for doubt in filter(None, doubts):
+            warn(f"{name}: {doubt}")
     return result
 
 
@@ -43,6 +49,7 @@ def show(results: "Sequence[SetResult]", expected: "Mapping[str, Expectation]", 
     ]
     if verdicts:
         print_text("\n".join(["", *verdicts]))
+    _show_labels(results)
     _show_signatures(results, by_system=by_system)
     _show_expected(results, expected)
 
@@ -63,6 +70,30 @@ def _show_scores(results: "Sequence[SetResult]", *, by_system: bool) -> None:
 
 def _cell(score: float, interval: "Interval | None") -> str:
     return f"{score:6.2f}" + (f" +- {interval.half_width:.2f}" if interval is not None else "")
+
+
+def _show_labels(results: "Sequence[SetResult]") -> None:
+    """Print how well each label was found, and which was taken for which."""
+    from tfcli.scoring.classification import figures
+
+    for system in (system for result in results for system in result.systems):
+        if system.confusion is None:
+            continue
+        print_text(f"\n{system.name}: by label, and what it was taken for")
+        labels = system.confusion.labels
+        rows = [
+            [
+                one.label,
+                one.n_reference,
+                *(f"{100 * share:6.2f}" for share in (one.precision, one.recall, one.f1)),
+                *row,
+            ]
+            for one, row in zip(figures(system.confusion), system.confusion.counts, strict=True)
+        ]
+        shown = labels if len(labels) <= MOST_COLUMNS else []
+        print_table(
+            ["label", "lines", "precision", "recall", "F1", *shown], [row[: 5 + len(shown)] for row in rows]
+        )
 
 
 def _show_signatures(results: "Sequence[SetResult]", *, by_system: bool) -> None:

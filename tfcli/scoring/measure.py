@@ -12,9 +12,11 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
+from tfcli.scoring.classification import confusion, labels_of
 from tfcli.scoring.counting import count, recalling
+from tfcli.scoring.line_measures import judge_lines
 from tfcli.scoring.metrics import bounded, check_counts, make_metric
-from tfcli.scoring.plan import TRANSLATION_METRICS
+from tfcli.scoring.plan import LABEL_METRICS, TRANSLATION_METRICS
 from tfcli.scoring.results import Comparison, Interval, Score, SetResult, SystemResult
 
 if TYPE_CHECKING:
@@ -68,12 +70,19 @@ def measure(
         check_counts(hypotheses, held_out.references)
     compared = compared and plan.resamples > 0 and len(systems) > 1
     verdicts = _by_sacrebleu(held_out, systems, plan, compared=compared, advance=advance)
+    for metric in plan.metrics:
+        if metric not in TRANSLATION_METRICS:
+            verdicts[metric] = judge_lines(metric, held_out, systems, plan, compared=compared)
+            advance(1)
+    of_labels = any(metric in LABEL_METRICS for metric in plan.metrics)
+    labels = labels_of(held_out.references[0], *systems.values()) if of_labels else []
     results = []
     for number, (name, hypotheses) in enumerate(systems.items()):
         scores = {metric: verdicts[metric][number][0] for metric in plan.metrics}
         found = {metric: verdicts[metric][number][1] for metric in plan.metrics}
         comparisons = {metric: comparison for metric, comparison in found.items() if comparison is not None}
-        results.append(SystemResult(name, hypotheses, scores, comparisons))
+        taken = confusion(hypotheses, held_out.references[0], labels) if of_labels else None
+        results.append(SystemResult(name, hypotheses, scores, comparisons, taken))
     baseline = next(iter(systems)) if compared else None
     return SetResult(held_out.name, held_out.src, held_out.references, results, baseline)
 

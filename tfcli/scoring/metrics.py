@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfcli.errors import DataError, RecipeError
+from tfcli.scoring.doubts import first_shifted_line
 from tfcli.scoring.plan import METRICS
 from tfcli.scoring.results import Score
 from tfcli.wording import counted
@@ -27,10 +28,6 @@ TOKENIZER_EXTRAS = {"ja-mecab": "ja", "ko-mecab": "ko"}
 """Tokenizers that need packages which are an extra of sacreBLEU."""
 FETCHED_TOKENIZERS = ("flores101", "flores200")
 """Tokenizers whose SentencePiece model sacreBLEU fetches when it is first used."""
-# Text that a person or a detokenizer wrote next to never has a space before its full stop, so a tenth of the lines
-# is far above chance, and ten lines keep a handful of odd ones in a small set from raising the alarm.
-TOKENIZED_SHARE = 0.1
-TOKENIZED_LINES = 10
 
 
 def score(
@@ -84,8 +81,10 @@ def check_counts(
         names = ["the hypotheses", *(f"reference {n}" for n in range(1, len(references) + 1))]
     for name, reference in zip(names[1:], references, strict=True):
         if len(reference) != len(hypotheses):
+            shifted = first_shifted_line(hypotheses, reference)
             raise DataError(
-                f"{_lines(names[0], hypotheses)}, {_lines(name, reference)}",
+                f"{_lines(names[0], hypotheses)}, {_lines(name, reference)}"
+                + (f"; from line {shifted} on they look shifted" if shifted else ""),
                 "line i of the hypotheses must be the translation that line i of the reference stands for",
             )
     if not hypotheses:
@@ -105,19 +104,6 @@ def require_tokenizer(settings: ScoringSection) -> None:
     Raises: RecipeError with what to install, or where to put the file that cannot be fetched.
     """
     _bleu(settings)
-
-
-def tokenization_warning(hypotheses: Sequence[str], settings: ScoringSection) -> str | None:
-    """Say so when the hypotheses look tokenized although BLEU is to tokenize them, which changes the score."""
-    if settings.tokenize == "none":
-        return None
-    spaced = sum(line.endswith(" .") for line in hypotheses)
-    if spaced < max(TOKENIZED_LINES, TOKENIZED_SHARE * len(hypotheses)):
-        return None
-    return (
-        f"{spaced} of {len(hypotheses)} hypotheses end in ' .', as tokenized text does, but BLEU with tokenizer "
-        f"{settings.tokenize} is for detokenized text; tokenizer none takes text as it is"
-    )
 
 
 def make_metric(

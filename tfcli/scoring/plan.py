@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from tfcli.recipe.schema import ScoringSection
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tfcli.scoring.comet import Comet
 
 TRANSLATION_METRICS = ("bleu", "chrf", "chrf++", "ter")
 """What sacreBLEU counts."""
@@ -36,4 +36,5 @@ class Plan:
     trials: int = TRIALS
     """Of approximate randomization."""
     seed: int = SEED
-    comet_model: Path | None = None
+    comet: Comet | None = None
+    """For the metric comet."""
