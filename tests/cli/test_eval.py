@@ -3,7 +3,6 @@
 import gzip
 import json
 import lzma
-import os
 import re
 import subprocess
 import sys
@@ -287,32 +286,3 @@ def test_a_tokenizer_that_is_not_installed_is_refused_with_what_to_install(
     monkeypatch.setattr("sacrebleu.tokenizers.tokenizer_ja_mecab.MeCab", None)
     said = refused(capsys, 2, "--hyp", files / "out.en", "--ref", files / "ref.en", "--tokenize", "ja-mecab")
     assert "hint: pip install 'sacrebleu[ja]'" in said
-
-
-@pytest.mark.real_data
-@pytest.mark.parametrize(
-    ("pair", "system", "reference", "tokenize"),
-    [("en-de", "Online-B", "A", "13a"), ("en-zh", "Online-Y", "B", "zh")],
-)
-def test_the_scores_that_wmt22_published_come_out(
-    pair: str, system: str, reference: str, tokenize: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root = Path(os.environ.get("TFCLI_DATA", "")) / "wmt22"
-    if not os.environ.get("TFCLI_DATA") or not (root / "published-scores.tsv.gz").is_file():
-        pytest.skip("TFCLI_DATA does not name a folder with wmt22/published-scores.tsv.gz")
-    tgt = pair.partition("-")[2]
-    name = f"hyp.{system}.{tgt}.gz"
-    found = as_json(
-        capsys,
-        "--hyp",
-        root / pair / name,
-        "--ref",
-        root / pair / f"ref.{reference}.{tgt}.gz",
-        "--tokenize",
-        tokenize,
-    )["sets"][name]
-    table = gzip.decompress((root / "published-scores.tsv.gz").read_bytes()).decode()
-    rows = [line.split("\t") for line in table.split("\n")]
-    published = {row[4]: float(row[5]) for row in rows if row[:2] == [pair, system]}
-    for metric in ("bleu", "chrf"):
-        assert found[metric]["score"] == pytest.approx(published[f"{metric}-{reference}"], abs=1e-6)
