@@ -93,6 +93,11 @@ def write_corpus(folder):
     lines = (folder / "test.en").read_text(encoding="utf-8").split("\n")[:4]
     (folder / "in.en").write_text("\n".join([*lines[:2], "", *lines[2:]]) + "\n", encoding="utf-8")
     (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    for name, number in (("other.hyp", 1), ("greedy.hyp", 2)):  # what other systems said of the test set
+        words = [line.split(b" ") for line in (folder / "test.de").read_bytes().split(b"\n")[:-1]]
+        (folder / name).write_bytes(b"".join(b" ".join(line[number:]) + b"\n" for line in words))
+    (folder / "labels.ref").write_text("good\nbad\ngood\n", encoding="utf-8")
+    (folder / "labels.hyp").write_text("good\nbad\nbad\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +255,9 @@ def test_the_formats_page_has_every_key_that_is_written(finished):
         scores,
         scores["model"],
         scores["sets"]["news"]["bleu"],
+        scores["sets"]["news"]["bleu"]["interval"],
+        scores["test_sets"]["news"],
+        scores["history"][0],
         config,
         meta,
         meta["src"],

@@ -36,12 +36,17 @@ def evaluate(
     ] = None,
     beam_size: Annotated[
         int | None,
-        typer.Option(min=1, help=r"1 is greedy search.  \[default: the recipe's]", rich_help_panel=RUN_PANEL),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help=r"1 is greedy search.  \[default: the recipe's]",
+            rich_help_panel=RUN_PANEL,
+        ),
     ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
-            help=r"auto, torch or ctranslate2.  \[default: torch, as in validation]",
+            help=r"auto, torch or ctranslate2.  \[default: torch]",
             rich_help_panel=RUN_PANEL,
         ),
     ] = None,
@@ -51,14 +56,14 @@ def evaluate(
     out: Annotated[
         Path | None,
         typer.Option(
-            help=r"Folder for NAME.hyp and scores.json.  \[default: RUN/eval and RUN]",
+            help=r"Folder for NAME.hyp and scores.json.  \[default: in RUN]",
             rich_help_panel=RUN_PANEL,
         ),
     ] = None,
     src: Annotated[
         Path | None,
         typer.Option(
-            help="Text to translate in place of the test sets, with --ref; or the source of --hyp.",
+            help="Text to translate instead of test sets; or the source of --hyp.",
             rich_help_panel=RUN_PANEL,
         ),
     ] = None,
@@ -84,7 +89,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="A test set of sacreBLEU's, as wmt22, for RUN or --hyp; needs --langpair.",
+            help="A test set of sacreBLEU's, as wmt22; needs --langpair.",
             rich_help_panel=FILES_PANEL,
         ),
     ] = None,
@@ -118,8 +123,7 @@ def evaluate(
         typer.Option(
             "--metric",
             metavar="NAME",
-            help="bleu, chrf, chrf++, ter, comet, or accuracy, macro-f1 of labels; may be given again.  "
-            "\\[default: bleu, chrf, ter]",
+            help="bleu, chrf, chrf++, ter, comet; of labels accuracy, macro-f1.  \\[default: bleu, chrf, ter]",
             rich_help_panel=SCORES_PANEL,
         ),
     ] = None,
@@ -133,13 +137,16 @@ def evaluate(
         int | None,
         typer.Option(
             min=0,
-            help="For 95 % intervals and tests; 0 for neither.  \\[default: 1000]",
+            metavar="N",
+            help="For intervals and tests; 0: neither.  \\[default: 1000]",
             rich_help_panel=SCORES_PANEL,
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=1, help="Of the resamples.  \\[default: 12345]", rich_help_panel=SCORES_PANEL),
+        typer.Option(
+            min=1, metavar="N", help="Of the resamples.  \\[default: 12345]", rich_help_panel=SCORES_PANEL
+        ),
     ] = None,
     baseline: Annotated[
         Path | None,
@@ -151,7 +158,7 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="TEST",
-            help="bs: bootstrap, or ar: approximate randomization.  \\[default: bs]",
+            help="bs: bootstrap, ar: approximate randomization.  \\[default: bs]",
             rich_help_panel=SCORES_PANEL,
         ),
     ] = None,
