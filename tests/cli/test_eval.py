@@ -174,7 +174,12 @@ def test_a_baseline_of_another_length_is_refused(files: Path, capsys: pytest.Cap
     (files / "short.en").write_bytes(text(REFERENCE[:3]))
     args = ("--hyp", files / "out.en", "--ref", files / "ref.en", "--baseline", files / "short.en")
     said = refused(capsys, 3, *args)
-    assert f"error: {files / 'short.en'} has 3 lines, {files / 'ref.en'} has 4 lines\n" in said
+    assert f"error: --baseline {files / 'short.en'} has 3 lines, reference 1 of ref.en has 4 lines\n" in said
+    args = ("--hyp", files / "out.en", "--ref", files / "ref.en", "--baseline")
+    assert "--baseline: it is the file of --hyp, too" in refused(capsys, 2, *args, files / "out.en")
+    assert f"--baseline {files}: it has no translations of ref.en: no file" in refused(
+        capsys, 4, *args, files
+    )
 
 
 def test_scoring_files_loads_no_torch(files: Path) -> None:

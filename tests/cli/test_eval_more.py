@@ -163,6 +163,13 @@ def test_labels_are_not_for_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[
     )
 
 
+def test_a_runs_own_test_sets_and_a_named_one_are_not_mixed(capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--test", "--data-root"):
+        said = refused(capsys, 2, "run", *NAMED, option, "x")
+        assert f"{option}: for the run's test sets, but --testset is scored in their place" in said
+    assert "--hyp: for scoring files, but a run was given" in refused(capsys, 2, "run", *NAMED, "--hyp", "x")
+
+
 NAMED = ("--testset", "multi30k/2016", "--langpair", "en-de")
 
 

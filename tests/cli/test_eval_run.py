@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sacrebleu
+from sacrebleu.dataset import DATASETS
 from safetensors.numpy import save
 
 from tfcli.app import main
@@ -250,6 +251,28 @@ def test_a_run_is_compared_with_another_run_or_with_what_it_said_before(
     assert file["baselines"] == found["sets"]
     said = refused(capsys, 3, run, "--baseline", run / "eval" / "near.hyp", *options)
     assert "near.hyp has 4 lines, reference 1 of far has 2 lines" in said
+
+
+def test_a_run_translates_a_test_set_that_sacrebleu_knows_by_name(
+    run: Path,
+    loaded: list[dict[str, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(DATASETS["multi30k/2016"], "_outdir", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "multi30k_2016.en-de.src").write_bytes(text(SOURCE))
+    (tmp_path / "home" / "multi30k_2016.en-de.ref").write_bytes(text(REFERENCE))
+    named = ("--testset", "multi30k/2016", "--langpair", "en-de")
+    of_set = as_json(capsys, run, "--test", "near", "--out", tmp_path / "out")["sets"]["near"]
+    assert main(["eval", str(run), *named, "--tokenize", "char"]) == 0
+    out, err = capsys.readouterr()
+    assert "|case:lc|eff:no|tok:char|" in out
+    assert "--testset: the scores are only printed" in err
+    found = as_json(capsys, run, *named, "--out", tmp_path / "out")["sets"]
+    assert found == {"multi30k_2016-en-de": of_set}
+    assert (tmp_path / "out" / "multi30k_2016-en-de.hyp").read_bytes() == text(HYPOTHESES)
 
 
 def test_one_set_may_be_chosen_and_the_others_keep_the_scores_of_the_same_weights_and_decoding(

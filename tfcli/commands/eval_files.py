@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tfcli.commands.eval_show import measure_aloud
+from tfcli.errors import RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ def score_files(request: "Request", plan: "Plan") -> "tuple[list[SetResult], Map
 
     Raises: DataError for files that cannot be used, RecipeError when the tokenizer is missing.
     """
+    from tfcli.scoring.baseline import read_baseline
     from tfcli.scoring.metrics import check_counts, require_tokenizer
     from tfcli.text.lines import read_lines
 
@@ -27,7 +29,15 @@ def score_files(request: "Request", plan: "Plan") -> "tuple[list[SetResult], Map
         require_tokenizer(plan.settings)
     held_out, names = _text(request)
     paths = list(dict.fromkeys([*([request.baseline] if request.baseline else []), *(request.hyps or [])]))
-    systems = dict(zip(_names(paths), (list(read_lines(path)) for path in paths), strict=True))
+    if request.baseline is not None and len(paths) == 1:
+        raise RecipeError(
+            "--baseline: it is the file of --hyp, too", "give the translations of another system"
+        )
+    said = [
+        read_baseline(path, held_out) if path == request.baseline else list(read_lines(path))
+        for path in paths
+    ]
+    systems = dict(zip(_names(paths), said, strict=True))
     for path, hypotheses in zip(paths, systems.values(), strict=True):
         check_counts(hypotheses, held_out.references, [str(path), *names])
     return [measure_aloud(held_out, systems, plan, compared=len(systems) > 1)], {}

@@ -81,7 +81,7 @@ def refuse_contradictions(request: Request) -> None:
             )
         if request.hyps is None or (request.refs is None and request.testset is None):
             raise _nothing_to_score(request)
-    instead = _given({"--src": request.src, "--ref": request.refs, "--test": request.tests})
+    instead = _given({"--src": request.src, "--ref": request.refs})
     if request.testset is not None and instead:
         raise RecipeError(f"{', '.join(instead)}: --testset stands in its place", "leave one of the two out")
     if request.testset is None and request.langpair is not None:
@@ -118,9 +118,10 @@ def _refuse_beside_a_run(request: Request) -> None:
             f"`tfcli eval {run} --src FILE --ref FILE` translates and scores text of your own",
         )
     of_tests = _given({"--test": request.tests, "--data-root": request.data_root})
-    if own_text and of_tests:
+    if elsewhere and of_tests:
+        place = "--src" if own_text else "--testset"
         raise RecipeError(
-            f"{', '.join(of_tests)}: for the run's test sets, but --src is scored in their place",
+            f"{', '.join(of_tests)}: for the run's test sets, but {place} is scored in their place",
             "leave one of the two out",
         )
     files_given = _given(request.of_files)

@@ -36,5 +36,6 @@ class Plan:
     trials: int = TRIALS
     """Of approximate randomization."""
     seed: int = SEED
+    """At least 1: `PairedTest` takes 0 for no seed at all."""
     comet: Comet | None = None
     """For the metric comet."""
