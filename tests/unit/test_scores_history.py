@@ -92,6 +92,7 @@ def test_a_file_from_before_there_was_a_history_is_its_first_entry(tmp_path: Pat
         (b"[]", "expected an object, got list"),
         (b'{"sets": []}', "what sets holds is of another kind"),
         (b'{"sets": {}, "history": {}}', "what history holds is of another kind"),
+        (b'{"sets": {}, "history": 1}', "what history holds is of another kind"),
         (b'{"sets": {}, "history": [1]}', "what history holds is of another kind"),
     ],
 )
@@ -127,8 +128,8 @@ def test_a_baseline_that_was_scored_on_another_text_of_the_same_name_is_refused(
     written(tmp_path / "scores.json", result("near", bleu=31.0))
     assert read_baseline(tmp_path, here) == ["c"]
     for text, what in (
-        (HeldOutSet("near", ["other"], [["b"]]), "the src differ"),
-        (HeldOutSet("near", ["other"], [["b"], ["c"]]), "the src and the references differ"),
+        (HeldOutSet("near", ["other"], [["b"]]), "the sources differ"),
+        (HeldOutSet("near", ["other"], [["b"], ["c"]]), "the sources and the references differ"),
     ):
         with pytest.raises(DataError, match=f"its near is another text: {what}"):
             read_baseline(tmp_path, text)

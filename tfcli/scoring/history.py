@@ -101,7 +101,8 @@ def refuse_another_text(path: Path, held_out: HeldOutSet, called: str) -> None:
     if known is None:
         return
     now = _text_of(held_out)
-    differing = [name for name in ("src", "references") if known.get(name) != now[name]]
+    called_by = {"src": "sources", "references": "references"}
+    differing = [name for key, name in called_by.items() if known.get(key) != now[key]]
     if differing:
         raise DataError(
             f"{called}: its {held_out.name} is another text: the {' and the '.join(differing)} differ",
@@ -140,7 +141,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise DataError(f"{path}: damaged: expected an object, got {type(record).__name__}", _DAMAGED_HINT)
     wrong = [name for name, shape in shapes.items() if not isinstance(record.get(name, shape()), shape)]
-    wrong += ["history"] if not all(isinstance(one, dict) for one in record.get("history", [])) else []
+    if not wrong and not all(isinstance(entry, dict) for entry in record.get("history", [])):
+        wrong = ["history"]
     if wrong:
         raise DataError(f"{path}: damaged: what {wrong[0]} holds is of another kind", _DAMAGED_HINT)
     return record
