@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfcli.model.attention import attend_explicitly, causal_mask
 from tfcli.model.layout import Packing
 from tfcli.model.positions import Rotary, sinusoids
-from tfcli.model.transformer import Transformer, attend_explicitly, causal_mask
+from tfcli.model.transformer import Transformer
 from tfcli.model.varlen import VarlenPacking
 
 KINDS = [
@@ -152,7 +153,7 @@ def test_long_and_short_attention_give_the_same_network(tiny_model, monkeypatch)
     model = tiny_model()
     src, tgt = ids(2, 12), ids(2, 9, seed=2)
     explicit = model(src, tgt)
-    monkeypatch.setattr("tfcli.model.transformer.EXPLICIT_BELOW", 0)
+    monkeypatch.setattr("tfcli.model.attention.EXPLICIT_BELOW", 0)
     torch.testing.assert_close(model(src, tgt), explicit)
 
 
