@@ -333,10 +333,12 @@ def count_flops(config: ModelConfig, batch: Batch) -> float:
     A product of (n, a) and (a, b) counts 2nab; embeddings, norms, dropout and softmax count nothing. A causal score
     counts for what may be seen.
     """
-    d, f = config.d_model, config.d_ff
+    d, f = config.d_model, config.d_ff * (1.5 if config.activation == "swiglu" else 1)
+    g = config.kv_heads * config.head_width  # of keys, and of values
     s, t = ((side != 0).sum(axis=1).astype(np.float64) for side in (batch.src, batch.tgt_out))
-    src_token = config.n_encoder_layers * (8 * d * d + 4 * d * f) + config.n_decoder_layers * 4 * d * d
-    tgt_token = config.n_decoder_layers * (12 * d * d + 4 * d * f) + 2 * d * config.tgt_vocab_size
+    own = 4 * d * (d + g)  # a layer's products for queries, keys, values and the joined heads
+    src_token = config.n_encoder_layers * (own + 4 * d * f) + config.n_decoder_layers * 4 * d * g
+    tgt_token = config.n_decoder_layers * (own + 4 * d * d + 4 * d * f) + 2 * d * config.tgt_vocab_size
     attention = (
         4
         * d

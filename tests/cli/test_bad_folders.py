@@ -115,8 +115,8 @@ MODEL_FOLDERS = {
         "copy the tokenizer again",
     ),
     "a newer format": (
-        lambda model: change_config(model, format=2, tfcli_version="9.1", decoding={"top_k": 5}),
-        "model/config.json: written by a newer tfcli (9.1): format 2, but this one (",
+        lambda model: change_config(model, format=3, tfcli_version="9.1", decoding={"top_k": 5}),
+        "model/config.json: written by a newer tfcli (9.1): format 3, but this one (",
         "install the version that wrote it, or a newer one",
     ),
     "a decoding key of another version": (

@@ -24,6 +24,17 @@ CHOICES = {
     "activation": ("relu", "gelu"),
     "tie_embeddings": ("all", "decoder", "none"),
 }
+MODERN = {
+    "norm_kind": {"norm_kind": "rms"},
+    "activation": {"activation": "swiglu"},
+    "qk_norm": {"qk_norm": True},
+    "bias": {"bias": False},
+    "n_kv_heads": {"n_kv_heads": 2},
+}
+ALL_MODERN = {
+    "positions": "rotary",
+    **{key: value for each in MODERN.values() for key, value in each.items()},
+}
 GREEDY = SearchSettings(beam_size=1, length_penalty=LengthPenalty(0.7))
 UNLIKELY = -30.0
 
@@ -41,7 +52,10 @@ def engines(tiny_model, tmp_path):
             # One coordinate of what the output layer sees is always 1: it makes the end mark probable enough to come at
             # various places, and padding and the begin mark as probable as wanted.
             last = model.decoder_norm if model.config.norm == "pre" else model.decoder[-1].feed_forward_norm
-            last.weight[0], last.bias[0] = 0.0, 1.0
+            if getattr(last, "bias", None) is not None:
+                last.weight[0], last.bias[0] = 0.0, 1.0
+            else:
+                keep_first_coordinate(model)
             model.output.weight[[Tokenizer.pad_id, Tokenizer.bos_id], 0] = marks
             model.output.weight[Tokenizer.eos_id, 0] = 1.0
         folder = tmp_path / precision
@@ -52,6 +66,19 @@ def engines(tiny_model, tmp_path):
         return TorchEngine(model), CTranslate2Engine(folder, model.config, precision, "cpu")
 
     return make
+
+
+def keep_first_coordinate(model):
+    """Have one coordinate of the residual stream positive from the embeddings on, where norms have no bias to make it so."""
+    assert model.config.tie_embeddings == "none"
+    model.src_embedding.pieces.weight[:, 0] = model.tgt_embedding.pieces.weight[:, 0] = 5.0
+    for name, parameter in model.named_parameters():
+        if "norm" in name and "_norm.weight" in name and "attention." not in name:
+            parameter[0] = (
+                4.0  # sub-layers do not add to it, and what they add elsewhere makes norms shrink it
+            )
+        elif name.split(".")[-2] in ("out", "down"):
+            parameter[0] = 0.0
 
 
 def sources(vocab_size, n=24):
@@ -84,6 +111,37 @@ def test_greedy_search_is_the_same_for_every_kind_of_network(engines, choice):
     texts = sources(29)
     limits = [len(text) + 4 for text in texts]
     assert_same(searched(reference, texts, limits, GREEDY), searched(fast, texts, limits, GREEDY))
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize(
+    "changes",
+    [*MODERN.values(), {"n_kv_heads": 1}, ALL_MODERN, {**ALL_MODERN, "n_kv_heads": 1}],
+    ids=str,
+)
+def test_greedy_search_is_the_same_with_every_modern_choice(engines, changes, norm):
+    reference, fast = engines(norm=norm, tie_embeddings="none", **changes)
+    texts = sources(29)
+    limits = [len(text) + 4 for text in texts]
+    assert_same(searched(reference, texts, limits, GREEDY), searched(fast, texts, limits, GREEDY))
+
+
+def test_what_keeps_norms_from_dividing_by_nothing_is_the_same(tiny_model, tmp_path):
+    model = tiny_model(**ALL_MODERN)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "embedding" in name or "qkv" in name:
+                parameter.mul_(0.01)
+        model.output.weight[[Tokenizer.pad_id, Tokenizer.bos_id]] = 0.0
+    convert(model, tmp_path, "fp32")
+    fast = CTranslate2Engine(tmp_path, model.config, "fp32", "cpu")
+    text = [7, 20, 11, Tokenizer.eos_id]
+    [[found]] = searched(fast, [text], [9], GREEDY)
+    with torch.no_grad():
+        logits = model.logits(model(torch.tensor([text]), torch.tensor([[Tokenizer.bos_id, *found.ids]])))[0]
+    logits[:, [Tokenizer.pad_id, Tokenizer.bos_id]] = -torch.inf
+    chosen = logits.log_softmax(-1).gather(1, torch.tensor([*found.ids, Tokenizer.eos_id])[:, None])
+    assert found.log_prob == pytest.approx(chosen.sum().item(), abs=1e-4)
 
 
 def test_outputs_that_end_by_themselves_and_such_that_are_cut_short_are_the_same(engines):
@@ -188,7 +246,7 @@ def test_the_converter_knows_every_choice_of_a_network():
         "n_heads",
     }
     of_training = {"dropout", "attention_dropout"}
-    known = sizes | of_training | {"max_positions", "pad_id"} | CHOICES.keys()
+    known = sizes | of_training | {"max_positions", "pad_id"} | CHOICES.keys() | MODERN.keys()
     assert {field.name for field in fields(ModelConfig)} == known
 
 

@@ -34,9 +34,16 @@ def with_gradients(model, seed=5):
     return model
 
 
-@pytest.mark.parametrize("ties", ["all", "none"])
-def test_every_parameter_belongs_to_exactly_one_of_the_two(tiny_model, ties):
-    model = tiny_model(positions="learned", tie_embeddings=ties)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"tie_embeddings": "all"},
+        {"tie_embeddings": "none"},
+        {"activation": "swiglu", "norm_kind": "rms", "qk_norm": True, "n_kv_heads": 2},
+    ],
+)
+def test_every_parameter_belongs_to_exactly_one_of_the_two(tiny_model, kind):
+    model = tiny_model(positions="learned", **kind)
     optimizer = make_optimizer(model, settings(), "fp32")
     adamw = [id(parameter) for group in optimizer.adamw.param_groups for parameter in group["params"]]
     muon = [id(matrix) for matrix in optimizer.matrices.values()]
@@ -90,15 +97,19 @@ def test_orthogonalizing_keeps_singular_vectors_and_brings_singular_values_near_
         assert values.max() < 1.25
 
 
-def test_what_stands_in_one_matrix_is_orthogonalized_map_by_map(tiny_model):
-    model = with_gradients(tiny_model())
+@pytest.mark.parametrize("n_kv_heads", [None, 2])
+def test_what_stands_in_one_matrix_is_orthogonalized_map_by_map(tiny_model, n_kv_heads):
+    model = with_gradients(tiny_model(n_kv_heads=n_kv_heads))
     optimizer = make_optimizer(model, settings(), "fp32")
     before = model.encoder[0].self_attention.qkv.weight.detach().clone()
     for group in optimizer.param_groups:
         group["lr"] = 1.0
     optimizer.step()
     moved = (before - model.encoder[0].self_attention.qkv.weight.detach()) / (0.2 * 16**0.5)
-    assert all(torch.linalg.svdvals(part).max() < 1.25 for part in moved.chunk(3))
+    of_keys = 16 if n_kv_heads is None else 8
+    parts = moved.split((16, of_keys, of_keys))
+    assert all(torch.linalg.svdvals(part).max() < 1.25 for part in parts)
+    assert all(torch.linalg.svdvals(part).min() > 0.6 for part in parts)
     assert (
         torch.linalg.svdvals(moved).max() > 1.25
     )  # three orthogonal maps on top of each other are none themselves

@@ -42,11 +42,15 @@ def loss_and_gradients(learner, batch, r_drop=None):
     return loss.detach(), nll, gradients
 
 
-@pytest.mark.parametrize("positions", ["sinusoidal", "learned", "rotary"])
+MODERN = {"norm_kind": "rms", "activation": "swiglu", "qk_norm": True, "bias": False, "n_kv_heads": 1}
+KINDS = [*({"positions": kind} for kind in ("sinusoidal", "learned", "rotary")), MODERN]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("how", ["varlen", "filled"])
-def test_neither_the_kernel_nor_filling_changes_losses_or_gradients(learner_with, how, positions):
-    plain, batches = learner_with("spread", positions=positions)
-    other, _ = learner_with(how, positions=positions)
+def test_neither_the_kernel_nor_filling_changes_losses_or_gradients(learner_with, how, kind):
+    plain, batches = learner_with("spread", **kind)
+    other, _ = learner_with(how, **kind)
     filled = 0
     for _ in range(6):
         batch = batches.next_batch()

@@ -18,6 +18,10 @@ from tfcli.decoding.torch_engine import TorchEngine
 from tfcli.decoding.torch_search import Batch, search_with
 from tfcli.model.precision import autocast, with_cast_products
 
+MODERN = {
+    "norm_kind": "rms", "activation": "swiglu", "positions": "rotary", "qk_norm": True, "bias": False, "n_kv_heads": 2
+}  # fmt: skip
+
 
 @settings(max_examples=40, deadline=None)
 @given(
@@ -84,9 +88,9 @@ def test_each_row_obeys_its_own_rules_whenever_finished_sentences_leave(seeds, w
         assert found == alone
 
 
-@pytest.mark.parametrize("tied", ["all", "none"])
-def test_weights_cast_once_compute_what_autocast_does_and_leave_the_network_alone(tiny_model, tied):
-    model = tiny_model(tie_embeddings=tied)
+@pytest.mark.parametrize("kind", [{"tie_embeddings": "all"}, {"tie_embeddings": "none"}, MODERN])
+def test_weights_cast_once_compute_what_autocast_does_and_leave_the_network_alone(tiny_model, kind):
+    model = tiny_model(**kind)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     src, tgt = torch.tensor([[5, 9, 7, 3], [8, 3, 0, 0]]), torch.tensor([[2, 4, 9], [2, 7, 0]])
     with torch.no_grad(), autocast(torch.device("cpu"), "bf16"):
@@ -123,9 +127,9 @@ def test_batches_searched_in_threads_give_what_one_thread_gives(tiny_model, beam
         assert found[1][i][0].score == pytest.approx(found[0][i][0].score, abs=1e-5)
 
 
-@pytest.mark.parametrize("positions", ["sinusoidal", "rotary"])
-def test_empty_places_left_out_of_the_network_change_nothing(tiny_model, monkeypatch, positions):
-    model = tiny_model(seed=7, positions=positions)
+@pytest.mark.parametrize("kind", [{}, {"positions": "rotary"}, MODERN])
+def test_empty_places_left_out_of_the_network_change_nothing(tiny_model, monkeypatch, kind):
+    model = tiny_model(seed=7, **kind)
     generator = torch.Generator().manual_seed(2)
     src = torch.randint(4, 29, (6, 5), generator=generator)
     limits = torch.tensor([3, 20, 5, 9, 30, 14])  # past the room of the cache, and ending one by one

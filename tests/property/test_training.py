@@ -262,8 +262,9 @@ def test_a_gradient_that_is_not_finite_changes_nothing_and_many_end_the_run(tmp_
     )
 
 
-def test_every_parameter_is_in_exactly_one_group_and_only_matrices_decay(tiny_model):
-    model = tiny_model(positions="learned", tie_embeddings="none")
+@pytest.mark.parametrize("kind", [{}, {"activation": "swiglu", "norm_kind": "rms", "qk_norm": True}])
+def test_every_parameter_is_in_exactly_one_group_and_only_matrices_decay(tiny_model, kind):
+    model = tiny_model(positions="learned", tie_embeddings="none", **kind)
     groups = parameter_groups(model, 0.1)
     seen = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(seen) == sorted(id(parameter) for parameter in model.parameters())

@@ -19,6 +19,15 @@ KINDS = [
     for norm in ("pre", "post")
     for positions in ("sinusoidal", "learned", "rotary")
 ]
+MODERN = {"norm_kind": "rms", "activation": "swiglu", "positions": "rotary", "qk_norm": True, "bias": False}
+KINDS += [
+    {"norm_kind": "rms"},
+    {"activation": "swiglu"},
+    {"qk_norm": True, "norm": "post"},
+    {"bias": False},
+    {"n_kv_heads": 2, "norm": "post"},
+    {**MODERN, "n_kv_heads": 1},
+]
 
 
 def ids(*shape, seed=1, vocab_size=29):
@@ -62,8 +71,9 @@ def test_decoding_with_the_cache_equals_recomputing(tiny_model, kind):
     assert cache.length == 7
 
 
-def test_several_rows_of_a_sentence_share_its_memory(tiny_model):
-    model = tiny_model()
+@pytest.mark.parametrize("kind", [{}, {**MODERN, "n_kv_heads": 2}])
+def test_several_rows_of_a_sentence_share_its_memory(tiny_model, kind):
+    model = tiny_model(**kind)
     src, tgt = ids(2, 6), ids(6, 4, seed=2)
     memory, layout = model.encode(src)
     together = model.decode(tgt, memory, layout)
@@ -72,8 +82,9 @@ def test_several_rows_of_a_sentence_share_its_memory(tiny_model):
     torch.testing.assert_close(together, apart)
 
 
-def test_selecting_rows_and_sentences_of_the_cache_moves_whole_hypotheses(tiny_model):
-    model = tiny_model()
+@pytest.mark.parametrize("kind", [{}, {**MODERN, "n_kv_heads": 2}])
+def test_selecting_rows_and_sentences_of_the_cache_moves_whole_hypotheses(tiny_model, kind):
+    model = tiny_model(**kind)
     src, tgt = ids(3, 6), ids(6, 3, seed=2)
     memory, layout = model.encode(src)
     cache = model.new_cache()
@@ -87,11 +98,11 @@ def test_selecting_rows_and_sentences_of_the_cache_moves_whole_hypotheses(tiny_m
     torch.testing.assert_close(stepped, model.decode(tgt[rows], memory, layout)[:, 2:])
 
 
-def spread(lengths, n_heads):
-    return Packing.of(np.array(lengths), n_heads, torch.device("cpu"))
+def spread(lengths, config):
+    return Packing.of(np.array(lengths), config.n_heads, torch.device("cpu"), config.n_kv_heads)
 
 
-def varlen(lengths, n_heads):
+def varlen(lengths, config):
     return VarlenPacking.of(np.array(lengths), max(lengths) + 2, torch.device("cpu"))
 
 
@@ -103,16 +114,16 @@ def varlen(lengths, n_heads):
 def test_packed_and_padded_sentences_have_the_same_states_and_gradients(
     tiny_model, kind, src_lengths, tgt_lengths, packing_of
 ):
-    model = tiny_model(**kind)
+    model = tiny_model(**kind).double()  # so that no tolerance is needed for rounding
     sides = []
     for seed, lengths in enumerate((src_lengths, tgt_lengths)):
         padded = torch.zeros(len(lengths), max(lengths), dtype=torch.long)
         for row, length in enumerate(lengths):
             padded[row, :length] = ids(length, seed=10 * seed + row)
-        sides.append((padded, padded != 0, packing_of(lengths, model.config.n_heads)))
+        sides.append((padded, padded != 0, packing_of(lengths, model.config)))
     (src, src_real, src_packing), (tgt, tgt_real, tgt_packing) = sides
     packed = model(src[src_real], tgt[tgt_real], src_packing, tgt_packing)
-    wish = torch.randn(packed.shape, generator=torch.Generator().manual_seed(5))
+    wish = torch.randn(packed.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
     padded = model(src, tgt)[tgt_real]
     torch.testing.assert_close(packed, padded)
     parameters = [each for each in model.parameters() if each.requires_grad]
@@ -124,15 +135,18 @@ def test_packed_and_padded_sentences_have_the_same_states_and_gradients(
 @settings(max_examples=40, deadline=None)
 @given(
     b=st.integers(1, 3),
-    h=st.integers(1, 3),
+    g=st.integers(1, 3),
+    group=st.integers(1, 3),
     t=st.integers(1, 6),
     s=st.integers(1, 6),
     e=st.integers(1, 5),
     seed=st.integers(0, 99),
 )
-def test_attention_equals_a_naive_loop_and_the_fused_kernel(b, h, t, s, e, seed):
+def test_attention_equals_a_naive_loop_and_the_fused_kernel(b, g, group, t, s, e, seed):
     generator = torch.Generator().manual_seed(seed)
-    q, k, v = (torch.randn(b, h, n, e, generator=generator) for n in (t, s, s))
+    h = g * group
+    q = torch.randn(b, h, t, e, generator=generator)
+    k, v = torch.randn(2, b, g, s, e, generator=generator)
     mask = torch.rand(b, 1, t, s, generator=generator) < 0.6
     mask[..., 0] = True
     expected = torch.zeros(b, h, t, e)
@@ -140,21 +154,35 @@ def test_attention_equals_a_naive_loop_and_the_fused_kernel(b, h, t, s, e, seed)
         for j in range(h):
             for m in range(t):
                 seen = [n for n in range(s) if mask[i, 0, m, n]]
-                weights = [math.exp(float(q[i, j, m] @ k[i, j, n]) / math.sqrt(e)) for n in seen]
+                weights = [math.exp(float(q[i, j, m] @ k[i, j // group, n]) / math.sqrt(e)) for n in seen]
                 for weight, n in zip(weights, seen, strict=True):
-                    expected[i, j, m] += weight / sum(weights) * v[i, j, n]
+                    expected[i, j, m] += weight / sum(weights) * v[i, j // group, n]
     explicit = attend_explicitly(q, k, v, mask)
     torch.testing.assert_close(explicit, expected, rtol=1e-4, atol=1e-5)
-    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
     torch.testing.assert_close(explicit, fused, rtol=1e-4, atol=1e-5)
 
 
-def test_long_and_short_attention_give_the_same_network(tiny_model, monkeypatch):
-    model = tiny_model()
+@pytest.mark.parametrize("n_kv_heads", [None, 2])
+def test_long_and_short_attention_give_the_same_network(tiny_model, monkeypatch, n_kv_heads):
+    model = tiny_model(n_kv_heads=n_kv_heads)
     src, tgt = ids(2, 12), ids(2, 9, seed=2)
     explicit = model(src, tgt)
     monkeypatch.setattr("tfcli.model.attention.EXPLICIT_BELOW", 0)
     torch.testing.assert_close(model(src, tgt), explicit)
+
+
+def test_grouped_keys_make_the_cache_smaller_in_their_measure(tiny_model):
+    kept = []
+    for n_kv_heads in (4, 1):
+        model = tiny_model(n_kv_heads=n_kv_heads)
+        memory, layout = model.encode(ids(2, 6))
+        cache = model.new_cache()
+        model.decode(ids(6, 3), memory, layout, cache)
+        kept.append(
+            sum(held.numel() for layer in cache.layers for held in vars(layer).values() if held is not None)
+        )
+    assert kept[0] == 4 * kept[1]
 
 
 def test_the_causal_mask_shows_what_came_before():

@@ -65,8 +65,8 @@ def test_without_a_compiler_nothing_is_compiled_and_asking_for_it_is_an_error(mo
 
 
 @pytest.mark.parametrize("batch_tokens", [64, 100, 150, 576, 600, 1000, 4096])
-def test_the_sizes_of_the_example_all_differ(batch_tokens):
-    src, tgt_in, src_packing, tgt_packing = example_batch(batch_tokens, 2, CPU)
+def test_the_sizes_of_the_example_all_differ(tiny_config, batch_tokens):
+    src, tgt_in, src_packing, tgt_packing = example_batch(batch_tokens, tiny_config(), CPU)
     n_sentences, s, t = src_packing.n_sentences, src_packing.longest, tgt_packing.longest
     sizes = [len(src), len(tgt_in), n_sentences, s, t, n_sentences * s, n_sentences * t]
     assert len(set(sizes)) == len(sizes)
@@ -87,7 +87,7 @@ def test_compiling_leaves_random_numbers_and_gradients_alone(tiny_model, monkeyp
     model.encoder_norm.weight.grad = kept
     before = kept.clone()
     forward = CompiledForward(model, CPU, "fp32", 64)
-    batch = example_batch(100, model.config.n_heads, CPU)
+    batch = example_batch(100, model.config, CPU)
     torch.manual_seed(4)
     expected = model(*batch)
     torch.manual_seed(4)

@@ -52,6 +52,8 @@ def test_every_recipe_that_ships_is_valid_and_says_what_it_is_for(path):
     ("sections", "complaint"),
     [
         ({"model": {"n_heads": 3}}, "model.n_heads: must divide d_model (256), got 3"),
+        ({"model": {"n_kv_heads": 3}}, "model.n_kv_heads: must divide n_heads (4), got 3"),
+        ({"model": {"n_kv_heads": 8}}, "model.n_kv_heads: must divide n_heads (4), got 8"),
         ({"model": {"d_model": 15, "n_heads": 1}}, "model.d_model: must be even, got 15"),
         (
             {"model": {"d_model": 12, "n_heads": 4, "positions": "rotary"}},

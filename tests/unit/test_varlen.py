@@ -55,6 +55,17 @@ def test_an_older_torch_has_no_such_kernel(pretended_gpu, tiny_config, monkeypat
     assert not has_varlen(CUDA, "bf16", tiny_config(d_model=64))
 
 
+def test_a_torch_whose_kernel_knows_no_groups_has_it_for_networks_without_them(
+    pretended_gpu, tiny_config, monkeypatch
+):
+    pretended_gpu()
+    grouped = tiny_config(d_model=64, n_kv_heads=2)
+    assert has_varlen(CUDA, "bf16", grouped)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", lambda q, k, v, window_size=(-1, -1): None)
+    assert has_varlen(CUDA, "bf16", replace(grouped, n_kv_heads=4))
+    assert not has_varlen(CUDA, "bf16", grouped)
+
+
 def test_a_run_keeps_to_the_kernel_it_began_with(tmp_path):
     asked = iter([False, True])
     run = replace(make_run(tmp_path, stop_asked=lambda: next(asked)), varlen=True)

@@ -65,12 +65,21 @@ def _options(config: ModelConfig) -> dict[str, Any]:
     """Return what both stacks are built with."""
     from ctranslate2.specs import common_spec
 
-    activations = {"relu": common_spec.Activation.RELU, "gelu": common_spec.Activation.GELU}
+    activations = {
+        "relu": common_spec.Activation.RELU,
+        "gelu": common_spec.Activation.GELU,
+        "swiglu": common_spec.Activation.SWISH,
+    }
     options = {
         "num_heads": config.n_heads,
         "pre_norm": config.norm == "pre",
         "activation": activations[config.activation],
+        "ffn_glu": config.activation == "swiglu",
+        "rms_norm": config.norm_kind == "rms",
+        "qk_norm": config.qk_norm,
     }
+    if config.kv_heads != config.n_heads:
+        options["num_heads_kv"] = config.kv_heads
     if config.positions == "rotary":
         options |= {"rotary_dim": 0, "rotary_interleave": False}  # 0: all of a head's coordinates
     return options
@@ -123,24 +132,39 @@ def _set_self_attention(spec: Any, weights: dict[str, Array], layer: str) -> Non
     """Set the product that makes queries, keys and values, in this order, and the one that joins the heads."""
     _set_linear(spec.linear[0], weights, f"{layer}.self_attention.qkv")
     _set_linear(spec.linear[1], weights, f"{layer}.self_attention.out")
+    for name in ("q_norm", "k_norm"):
+        if f"{layer}.self_attention.{name}.weight" in weights:
+            getattr(spec, name).gamma = weights[f"{layer}.self_attention.{name}.weight"]
     _set_norm(spec.layer_norm, weights, f"{layer}.self_attention_norm")
 
 
 def _set_cross_attention(spec: Any, weights: dict[str, Array], layer: str) -> None:
+    for name in ("q_norm", "k_norm"):  # made for all attention alike, but ours is in self-attention alone
+        if hasattr(spec, name):
+            delattr(spec, name)
     for linear, name in zip(spec.linear, ("q", "kv", "out"), strict=True):
         _set_linear(linear, weights, f"{layer}.cross_attention.{name}")
     _set_norm(spec.layer_norm, weights, f"{layer}.cross_attention_norm")
 
 
 def _set_feed_forward(spec: Any, weights: dict[str, Array], layer: str) -> None:
-    _set_linear(spec.linear_0, weights, f"{layer}.feed_forward.up")
+    gated = f"{layer}.feed_forward.gate.weight" in weights
+    _set_linear(spec.linear_0, weights, f"{layer}.feed_forward.{'gate' if gated else 'up'}")
+    if gated:
+        _set_linear(spec.linear_0_noact, weights, f"{layer}.feed_forward.up")
     _set_linear(spec.linear_1, weights, f"{layer}.feed_forward.down")
     _set_norm(spec.layer_norm, weights, f"{layer}.feed_forward_norm")
 
 
 def _set_linear(spec: Any, weights: dict[str, Array], name: str) -> None:
-    spec.weight, spec.bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    spec.weight = weights[f"{name}.weight"]
+    if f"{name}.bias" in weights:
+        spec.bias = weights[f"{name}.bias"]
 
 
 def _set_norm(spec: Any, weights: dict[str, Array], name: str) -> None:
-    spec.gamma, spec.beta = weights[f"{name}.weight"], weights[f"{name}.bias"]
+    import numpy as np
+
+    spec.gamma = weights[f"{name}.weight"]
+    if hasattr(spec, "beta"):  # but for RMSNorm
+        spec.beta = weights.get(f"{name}.bias", np.zeros_like(spec.gamma))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from tfcli.errors import CheckpointError
@@ -26,10 +26,30 @@ class ModelConfig:
     attention_dropout: float
     norm: Literal["pre", "post"]
     positions: Literal["sinusoidal", "learned", "rotary"]
-    activation: Literal["relu", "gelu"]
+    activation: Literal["relu", "gelu", "swiglu"]
     tie_embeddings: Literal["all", "decoder", "none"]
     max_positions: int
     pad_id: int = 0
+    # As networks were before there was a choice: config.json of format 1 does not tell.
+    norm_kind: Literal["layer", "rms"] = "layer"
+    n_kv_heads: int | None = None
+    qk_norm: bool = False
+    bias: bool = True
+
+    @property
+    def head_width(self) -> int:
+        """E in shapes."""
+        return self.d_model // self.n_heads
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of keys and values, G in shapes."""
+        return self.n_kv_heads or self.n_heads
+
+    @classmethod
+    def before(cls) -> dict[str, Any]:
+        """Return what config.json of format 1 may leave out."""
+        return {field.name: field.default for field in fields(cls) if field.default is not MISSING}
 
     @classmethod
     def from_recipe(cls, section: ModelSection, src_vocab_size: int, tgt_vocab_size: int) -> ModelConfig:

@@ -24,7 +24,7 @@ from tfcli.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from pathlib import Path
 
-FORMAT = 1
+FORMAT = 2  # 1: before networks had the choices of `ModelConfig.before`
 WEIGHTS_FILE = "model.safetensors"
 OLD_BEST = ".best.old"  # stands in for best/ where a crash came between the two renames of `put_in_place`
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
@@ -128,7 +128,7 @@ def find_model_folder(path: Path) -> Path:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read config.json as far as any version's can be read, and refuse another version's."""
+    """Read config.json as far as any version's can be read, fill in what older ones left out, and refuse newer ones."""
     try:
         info = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -138,13 +138,15 @@ def read_config(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: not written by tfcli: it has no key 'format'", "give a folder that `tfcli train` wrote"
         )
-    if version != FORMAT:
+    if not 1 <= version <= FORMAT:
         age = "a newer" if version > FORMAT else "an older"
         raise CheckpointError(
             f"{path}: written by {age} tfcli ({info.get('tfcli_version', 'of unknown version')}): format {version}, "
-            f"but this one ({__version__}) reads format {FORMAT}",
+            f"but this one ({__version__}) reads formats 1 to {FORMAT}",
             "install the version that wrote it" + (", or a newer one" if version > FORMAT else ""),
         )
+    if version == 1 and isinstance(info.get("model"), dict):
+        return {**info, "model": ModelConfig.before() | info["model"]}
     return dict(info)
 
 

@@ -24,24 +24,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+Heads = tuple[int, ...]  # how many of each kind a product makes
+
+
 @dataclass(frozen=True)
 class Packing:
     """Where the tokens of packed sentences stand: `positions` (N,) in their sentences, and rows to move heads by.
 
-    `spread[m]` (m*B*H*T,) names for each head of each padded position the row of (N, m, H) it comes from; padding
-    takes the first token, which masks and `collect` leave out. `collect[m]` (N*m*H,) is the way back.
+    A token has P heads in all, such as (H, G, G) of queries, keys and values. `spread[heads]` (P*B*T,) names for each
+    kind after the other, each head of each padded position, the row of (N, P) it comes from; padding takes the first
+    token, which masks and `collect` leave out. `collect[heads]` (N*P,) is the way back.
     """
 
     n_sentences: int
     longest: int
     positions: Tensor
     is_real: Tensor  # (B, T), False where a padded row has no token
-    spread: dict[int, Tensor]
-    collect: dict[int, Tensor]
+    spread: dict[Heads, Tensor]
+    collect: dict[Heads, Tensor]
 
     @classmethod
-    def of(cls, lengths: NDArray[np.integer[Any]], n_heads: int, device: torch.device) -> Packing:
-        """Plan the moves for sentences of `lengths` (B,), each at least 1."""
+    def of(
+        cls,
+        lengths: NDArray[np.integer[Any]],
+        n_heads: int,
+        device: torch.device,
+        n_kv_heads: int | None = None,
+    ) -> Packing:
+        """Plan the moves for sentences of `lengths` (B,), each at least 1; as many heads of keys unless told."""
         n_sentences, longest = len(lengths), int(lengths.max())
         first = np.cumsum(lengths) - lengths  # (B,)
         sentence_of = np.repeat(np.arange(n_sentences), lengths)
@@ -53,14 +63,20 @@ class Packing:
         token[sentence, 0, position] = torch.arange(len(sentence_of), device=device)
         is_real = torch.zeros((n_sentences, longest), dtype=torch.bool, device=device)
         is_real[sentence, position] = True
-        head = torch.arange(n_heads, device=device)
-        spread, collect = {}, {}
-        for n_maps in (1, 2, 3):
-            part = torch.arange(n_maps, device=device)
-            rows = (token * n_maps + part[:, None, None, None]) * n_heads + head[:, None]  # (m, B, H, T)
-            places = (part[:, None] * n_sentences + sentence[:, None, None]) * n_heads + head  # (N, m, H)
-            spread[n_maps] = rows.flatten()
-            collect[n_maps] = (places * longest + position[:, None, None]).flatten()
+        g = n_kv_heads or n_heads
+        spread: dict[Heads, Tensor] = {}
+        collect: dict[Heads, Tensor] = {}
+        for heads in ((n_heads,), (g, g), (n_heads, g, g)):
+            rows, places = [], []
+            before = 0  # heads of the kinds before this one
+            for n in heads:
+                head = torch.arange(n, device=device)
+                rows.append((token * sum(heads) + before + head[:, None]).flatten())  # (B, n, T)
+                place = (before * n_sentences + sentence[:, None] * n + head) * longest  # (N, n)
+                places.append(place + position[:, None])
+                before += n
+            spread[heads] = torch.cat(rows)
+            collect[heads] = torch.cat(places, dim=1).flatten()
         return cls(n_sentences, longest, position, is_real, spread, collect)
 
 
@@ -104,20 +120,21 @@ class Layout:
             return self.packing.positions
         return slice(self.start, self.start + heads.shape[2])
 
-    def split_heads(self, projected: Tensor, n_maps: int, n_heads: int) -> tuple[Tensor, ...]:
-        """Divide the result of `n_maps` maps, (B, T, m*D) or packed (N, m*D), into heads: (B, H, T, E) each.
+    def split_heads(self, projected: Tensor, heads: Heads) -> tuple[Tensor, ...]:
+        """Divide a product (B, T, P*E), or packed (N, P*E), into so many heads of each kind: (B, H, T, E) each.
 
         With a `VarlenPacking` they are (N, H, E).
         """
         if self.packing is None:
-            heads = projected.view(*projected.shape[:2], n_maps, n_heads, -1)
-            return heads.permute(2, 0, 3, 1, 4).unbind()
+            each = projected.view(*projected.shape[:2], sum(heads), -1).transpose(1, 2)  # (B, P, T, E)
+            return each.split_with_sizes(heads, dim=1)
         if isinstance(self.packing, VarlenPacking):
-            return projected.view(projected.shape[0], n_maps, n_heads, -1).unbind(dim=1)
-        rows = projected.reshape(projected.shape[0] * n_maps * n_heads, -1)  # (N*m*H, E)
-        spread: Tensor = _Spread.apply(rows, self.packing.spread[n_maps], self.packing.collect[n_maps])  # type: ignore[no-untyped-call]
-        shape = (n_maps, self.packing.n_sentences, n_heads, self.packing.longest, -1)
-        return spread.view(shape).unbind()
+            return projected.view(len(projected), sum(heads), -1).split_with_sizes(heads, dim=1)
+        rows = projected.reshape(projected.shape[0] * sum(heads), -1)  # (N*P, E)
+        spread: Tensor = _Spread.apply(rows, self.packing.spread[heads], self.packing.collect[heads])  # type: ignore[no-untyped-call]
+        n_sentences, longest = self.packing.n_sentences, self.packing.longest
+        parts = spread.split_with_sizes([n_sentences * n * longest for n in heads])
+        return tuple(part.view(n_sentences, n, longest, -1) for part, n in zip(parts, heads, strict=True))
 
     def join_heads(self, attended: Tensor) -> Tensor:
         """Put heads, (B, H, T, E) or (N, H, E), side by side again: (B, T, D), or packed (N, D)."""
@@ -126,7 +143,7 @@ class Layout:
         if isinstance(self.packing, VarlenPacking):
             return attended.flatten(1)
         rows = attended.flatten(0, 2)  # (B*H*T, E)
-        collected: Tensor = _Collect.apply(rows, self.packing.collect[1])  # type: ignore[no-untyped-call]
+        collected: Tensor = _Collect.apply(rows, self.packing.collect[attended.shape[1],])  # type: ignore[no-untyped-call]
         return collected.view(-1, attended.shape[1] * attended.shape[3])
 
     def select(self, sentences: Tensor) -> Layout:

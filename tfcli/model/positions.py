@@ -56,7 +56,7 @@ class Rotary(nn.Module):
 
     The product of a query and a key then depends on their distance alone.
 
-    Source: Su et al., "RoFormer", section 3.4.
+    Source: Su et al., 2021, "RoFormer", section 3.4, with the pairs (i, i + E/2) in place of (2i, 2i + 1).
     """
 
     cos: Tensor

@@ -5,9 +5,9 @@ Letters for shapes, valid everywhere in this project:
     B  sentences of a batch        D  d_model, width of the residual stream
     S  source length               H  n_heads
     T  target length               E  width of a head, D / H
-    N  tokens of a packed batch    F  d_ff, width of the feed-forward
-    K  beam_size                   V  vocab_size
-    R  rows of a search, B * K
+    N  tokens of a packed batch    G  n_kv_heads, heads of keys and values (H but with grouped queries)
+    K  beam_size                   F  d_ff, width of the feed-forward
+    R  rows of a search, B * K     V  vocab_size
 
 Masks are boolean and say what MAY be attended to (True), as in `scaled_dot_product_attention`.
 
@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfcli.model.attention import CrossAttention, SelfAttention, causal_mask
+from tfcli.model.attention import EPSILON, CrossAttention, SelfAttention, causal_mask, maps
 from tfcli.model.cache import KeyValueCache, LayerCache, room_for
 from tfcli.model.dropout import Dropout
 from tfcli.model.layout import Layout
@@ -42,17 +42,27 @@ if TYPE_CHECKING:
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with a non-linearity between them, the same at every position."""
+    """Two linear maps with a non-linearity between them, the same at every position.
+
+        relu, gelu:  down(f(up(x)))          swiglu:  down(silu(gate(x)) * up(x))
+
+    A third map that gates the width (SwiGLU; Shazeer, 2020, "GLU Variants Improve Transformer", equation (6)) makes two
+    thirds of F cost as much.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.up = nn.Linear(config.d_model, config.d_ff)
-        self.down = nn.Linear(config.d_ff, config.d_model)
+        self.up = nn.Linear(config.d_model, config.d_ff, bias=config.bias)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=config.bias)
+        gated = config.activation == "swiglu"
+        self.gate = nn.Linear(config.d_model, config.d_ff, bias=config.bias) if gated else None
         # in place: its gradient needs its result alone, and the product before it needs neither
         self.activation = torch.relu_ if config.activation == "relu" else F.gelu
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x` (B, T, D) through width F and back."""
+        if self.gate is not None:
+            return self.down(F.silu(self.gate(x)) * self.up(x))  # type: ignore[no-any-return]
         return self.down(self.activation(self.up(x)))  # type: ignore[no-any-return]
 
 
@@ -64,6 +74,13 @@ class FeedForward(nn.Module):
 # warm-up and needs one more norm after the last layer (Xiong et al., 2020).
 
 
+def make_norm(config: ModelConfig) -> nn.Module:
+    """Return a layer norm (Ba et al., 2016), or one by the root mean square alone (Zhang and Sennrich, 2019)."""
+    if config.norm_kind == "rms":
+        return nn.RMSNorm(config.d_model, eps=EPSILON)
+    return nn.LayerNorm(config.d_model, eps=EPSILON, bias=config.bias)
+
+
 class EncoderLayer(nn.Module):
     """Self-attention, then feed-forward."""
 
@@ -72,8 +89,8 @@ class EncoderLayer(nn.Module):
         self.pre_norm = config.norm == "pre"
         self.self_attention = SelfAttention(config)
         self.feed_forward = FeedForward(config)
-        self.self_attention_norm = nn.LayerNorm(config.d_model)
-        self.feed_forward_norm = nn.LayerNorm(config.d_model)
+        self.self_attention_norm = make_norm(config)
+        self.feed_forward_norm = make_norm(config)
         self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, src: Layout, rotary: Rotary | None) -> Tensor:
@@ -94,9 +111,9 @@ class DecoderLayer(nn.Module):
         self.self_attention = SelfAttention(config)
         self.cross_attention = CrossAttention(config)
         self.feed_forward = FeedForward(config)
-        self.self_attention_norm = nn.LayerNorm(config.d_model)
-        self.cross_attention_norm = nn.LayerNorm(config.d_model)
-        self.feed_forward_norm = nn.LayerNorm(config.d_model)
+        self.self_attention_norm = make_norm(config)
+        self.cross_attention_norm = make_norm(config)
+        self.feed_forward_norm = make_norm(config)
         self.dropout = Dropout(config.dropout)
 
     def forward(
@@ -156,11 +173,11 @@ class Transformer(nn.Module):
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.n_encoder_layers))
         self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.n_decoder_layers))
         pre_norm = config.norm == "pre"
-        self.encoder_norm = nn.LayerNorm(config.d_model) if pre_norm else nn.Identity()
-        self.decoder_norm = nn.LayerNorm(config.d_model) if pre_norm else nn.Identity()
+        self.encoder_norm = make_norm(config) if pre_norm else nn.Identity()
+        self.decoder_norm = make_norm(config) if pre_norm else nn.Identity()
         self.output = nn.Linear(config.d_model, config.tgt_vocab_size, bias=False)
         rotary = config.positions == "rotary"
-        self.rotary = Rotary(config.max_positions, config.d_model // config.n_heads) if rotary else None
+        self.rotary = Rotary(config.max_positions, config.head_width) if rotary else None
         self._initialize()
         self._tie()
 
@@ -234,13 +251,13 @@ class Transformer(nn.Module):
 
     def maps(self, name: str, matrix: Tensor) -> tuple[Tensor, ...]:
         """Return the maps in a layer's matrix: queries, keys and values share one but are maps of their own."""
-        return matrix.chunk(matrix.shape[0] // self.config.d_model if "kv" in name else 1)
+        return maps(name, matrix, self.config)
 
     def _initialize(self) -> None:
         """Draw Xavier-uniform matrices and embeddings of variance 1/D, which `Embedding` scales to 1."""
         for name, parameter in self.named_parameters():
             if "norm" in name:
-                continue  # LayerNorm starts as the identity
+                continue  # they start as the identity
             if "embedding" in name or name.startswith("output"):
                 nn.init.normal_(parameter, std=self.config.d_model**-0.5)
             elif parameter.dim() > 1:

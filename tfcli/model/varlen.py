@@ -55,28 +55,27 @@ def to_device(values: NDArray[Any], device: torch.device) -> Tensor:
 
 def has_varlen(device: torch.device, precision: Precision, config: ModelConfig) -> bool:
     """Tell whether a network can be trained with the kernel on this device, and by this torch."""
-    head_width = config.d_model // config.n_heads
     return (
         device.type == "cuda"
         and precision == "bf16"
         and config.attention_dropout == 0.0  # the kernel has none
-        and head_width % 8 == 0
-        and head_width <= WIDEST_HEAD
+        and config.head_width % 8 == 0
+        and config.head_width <= WIDEST_HEAD
         and torch.version.hip is None
         and torch.cuda.get_device_capability(device) >= (8, 0)
         and torch.backends.cuda.is_flash_attention_available()
-        and _torch_has_the_kernel()
+        and _torch_has_the_kernel(grouped=config.kv_heads != config.n_heads)
     )
 
 
-def _torch_has_the_kernel() -> bool:
+def _torch_has_the_kernel(*, grouped: bool = False) -> bool:
     try:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return False
-    return (
-        "window_size" in inspect.signature(varlen_attn).parameters
-    )  # its first versions had other arguments
+    # its first versions had other arguments
+    needed = {"window_size", "enable_gqa"} if grouped else {"window_size"}
+    return needed <= inspect.signature(varlen_attn).parameters.keys()
 
 
 def attend_packed(
@@ -86,15 +85,16 @@ def attend_packed(
 
     Sentence b of the queries belongs to sentence b of the keys, and each with a query has at least one key.
 
-    Shapes: q (N, H, E); k, v (N', H, E); result (N, H, E).
+    Shapes: q (N, H, E); k, v (N', G, E); result (N, H, E).
     """
     if q.device.type != "cuda":
         return attend_by_mask(q, k, v, queries, keys, causal=causal)
     from torch.nn.attention.varlen import varlen_attn
 
     window = (-1, 0) if causal else (-1, -1)  # so many to the left and to the right; -1: all
+    grouped: dict[str, Any] = {"enable_gqa": True} if q.shape[1] != k.shape[1] else {}
     attended = varlen_attn(
-        q, k, v, queries.offsets, keys.offsets, queries.longest, keys.longest, window_size=window
+        q, k, v, queries.offsets, keys.offsets, queries.longest, keys.longest, window_size=window, **grouped
     )
     assert isinstance(attended, Tensor)  # a tuple only for those who ask for more
     return attended
@@ -107,8 +107,9 @@ def attend_by_mask(
     mask = _sentences(queries)[:, None] == _sentences(keys)  # (N, N')
     if causal:
         mask = mask & (keys.positions <= queries.positions[:, None])
-    q, k, v = (each.transpose(0, 1)[None] for each in (q, k, v))  # (1, H, N, E) each
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[0].transpose(0, 1)
+    q, k, v = (each.transpose(0, 1)[None] for each in (q, k, v))  # (1, H, N, E); (1, G, N', E)
+    grouped = q.shape[1] != k.shape[1]
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=grouped)[0].transpose(0, 1)
 
 
 def _sentences(packing: VarlenPacking) -> Tensor:

@@ -163,19 +163,28 @@ class ModelSection(Section):
     d_model: PositiveInt
     """Width of the residual stream."""
     d_ff: PositiveInt
-    """Width of the feed-forward's hidden layer."""
+    """Width of the feed-forward's hidden layer; with `activation: swiglu`, two thirds of it cost as much."""
     n_heads: PositiveInt
     """Attention heads; divides `d_model`."""
+    n_kv_heads: PositiveInt | None = None
+    """Heads of keys and values, each shared by a group of attention heads (Ainslie et al., 2023); divides `n_heads`;
+    null: as many."""
+    qk_norm: bool = False
+    """Normalise each head's queries and keys in self-attention (Henry et al., 2020), which bounds its scores."""
     dropout: Probability
     """Dropout on embeddings and on each sub-layer's output."""
     attention_dropout: Probability = 0.0
     """Dropout of attention weights; other than 0, attention on GPUs computes padding: the kernel that does not has none."""
     norm: Literal["pre", "post"]
-    """Layer normalization before each sub-layer, or after the residual sum as in the paper."""
+    """Normalization before each sub-layer, or after the residual sum as in the paper."""
+    norm_kind: Literal["layer", "rms"] = "layer"
+    """Layer normalization, or RMSNorm (Zhang and Sennrich, 2019), which subtracts no mean and has no bias."""
+    bias: bool = True
+    """Biases of linear maps and layer normalization, as in the paper; the output layer never has one."""
     positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
-    """How order is told: the paper's sinusoids, a learned table, or rotated queries and keys."""
-    activation: Literal["relu", "gelu"] = "relu"
-    """Non-linearity of the feed-forward."""
+    """How order is told: the paper's sinusoids, a learned table, or rotated queries and keys (Su et al., 2021)."""
+    activation: Literal["relu", "gelu", "swiglu"] = "relu"
+    """Non-linearity of the feed-forward; swiglu is a gate by a third matrix (Shazeer, 2020)."""
     tie_embeddings: Literal["all", "decoder", "none"] = "all"
     """One matrix for source, target and output; for target and output (the default with two vocabularies); or three."""
     max_positions: PositiveInt = 1024
@@ -193,6 +202,8 @@ class ModelSection(Section):
     def _fits_together(self) -> Self:
         if self.d_model % self.n_heads:
             raise contradiction("n_heads", f"must divide d_model ({self.d_model}), got {self.n_heads}")
+        if self.n_kv_heads is not None and self.n_heads % self.n_kv_heads:
+            raise contradiction("n_kv_heads", f"must divide n_heads ({self.n_heads}), got {self.n_kv_heads}")
         if self.d_model % 2:
             raise contradiction("d_model", f"must be even, got {self.d_model}")
         if self.positions == "rotary" and (self.d_model // self.n_heads) % 2:

@@ -31,6 +31,7 @@ from tfcli.training.out_of_memory import is_out_of_memory
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tfcli.model.config import ModelConfig
     from tfcli.model.precision import Precision
     from tfcli.model.transformer import Transformer
     from tfcli.model.varlen import VarlenPacking
@@ -129,7 +130,7 @@ class CompiledForward:
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.enable_grad():
             with autocast(device, precision):
-                states = self._compiled(*example_batch(batch_tokens, self._model.config.n_heads, device))
+                states = self._compiled(*example_batch(batch_tokens, self._model.config, device))
             states.float().sum().backward()
         for parameter, grad in zip(self._model.parameters(), kept, strict=True):
             parameter.grad = grad
@@ -175,7 +176,7 @@ class CompiledFilled:
 
 
 def example_batch(
-    batch_tokens: int, n_heads: int, device: torch.device
+    batch_tokens: int, config: ModelConfig, device: torch.device
 ) -> tuple[Tensor, Tensor, Packing, Packing]:
     """Return a batch of about `batch_tokens` padded pieces whose sizes all differ, as those of real ones do.
 
@@ -189,6 +190,6 @@ def example_batch(
     for most in (longest - 1, longest):
         lengths = most - np.arange(n_sentences) % (most // 2)
         ids = torch.full((int(lengths.sum()),), 3, device=device)  # any piece will do: the end mark
-        sides.append((ids, Packing.of(lengths, n_heads, device)))
+        sides.append((ids, Packing.of(lengths, config.n_heads, device, config.n_kv_heads)))
     (src, src_packing), (tgt_in, tgt_packing) = sides
     return src, tgt_in, src_packing, tgt_packing

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 # What gives the weights their shapes or their meaning; with learned positions `max_positions` does as well. Dropout
 # and all that is not of the network may differ.
 SIZES = (
-    "n_encoder_layers", "n_decoder_layers", "d_model", "d_ff", "n_heads", "norm", "positions", "activation",
-    "tie_embeddings",
+    "n_encoder_layers", "n_decoder_layers", "d_model", "d_ff", "n_heads", "n_kv_heads", "qk_norm", "norm",
+    "norm_kind", "bias", "positions", "activation", "tie_embeddings",
 )  # fmt: skip
 TOKENIZER_KEYS = ("kind", "shared", "byte_fallback", "character_coverage", "normalization", "symbols")
 

@@ -100,7 +100,7 @@ def make_packer(run: Run) -> Packer:
         ds, passes = run.prepared.train, 1 if run.recipe.training.r_drop is None else 2
         longest = max(2, int(ds.src_lengths.max()), int(ds.tgt_lengths.max()))
         fill = Fill(passes * run.recipe.training.batch_tokens, longest)
-    return Packer(run.device, run.config.n_heads, run.varlen, fill)
+    return Packer(run.device, run.config.n_heads, run.varlen, fill, run.config.n_kv_heads)
 
 
 def refuse_impossible(recipe: Recipe) -> None:

@@ -72,12 +72,13 @@ class Fill:
 
 @dataclass(frozen=True)
 class Packer:
-    """Packs batches for a network with `n_heads`, for torch's kernel if `varlen`."""
+    """Packs batches for a network with so many heads, for torch's kernel if `varlen`."""
 
     device: torch.device
     n_heads: int
     varlen: bool = False
     fill: Fill | None = None
+    n_kv_heads: int | None = None
 
     def pack(self, batch: Batch) -> Packed:
         """Return a batch as the network takes it; pieces are where its rows have no padding."""
@@ -98,7 +99,7 @@ class Packer:
 
     def _packing(self, lengths: NDArray[np.integer[Any]]) -> AnyPacking:
         if not self.varlen:
-            return Packing.of(lengths, self.n_heads, self.device)
+            return Packing.of(lengths, self.n_heads, self.device, self.n_kv_heads)
         longest = self.fill.longest if self.fill is not None else int(lengths.max())
         return VarlenPacking.of(lengths, longest, self.device)
 

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from tfcli.corpus.initial import FILE as INITIAL_FILE
 from tfcli.corpus.initial import write_initial
 from tfcli.errors import CheckpointError, RecipeError
+from tfcli.model.config import ModelConfig
 from tfcli.recipe.loader import dump_recipe
+from tfcli.recipe.schema import ModelSection
 from tfcli.text.whole_file import write_whole
 from tfcli.training.checkpoint import (
     checkpoint_folders,
@@ -36,7 +38,15 @@ if TYPE_CHECKING:
     from tfcli.training.run import Run
 
 # What checkpoints of before did not tell, because there was no choice yet.
-DECIDED_LATELY = {"training.varlen": False, "training.sharding": False}
+DECIDED_LATELY = {
+    "training.varlen": False,
+    "training.sharding": False,
+    **{
+        f"model.{key}": value
+        for key, value in ModelConfig.before().items()
+        if key in ModelSection.model_fields
+    },
+}
 
 
 def resume(run: Run, learner: Learner) -> TrainingState:
