@@ -22,6 +22,9 @@ DATA = {"train": [{"src": "a", "tgt": "b"}], "valid": {"src": "c", "tgt": "d"}}
         ("vaswani-big", 6, 1024, 4096, 16, 0.3),
         ("tiny", 4, 128, 256, 4, 0.3),
         ("small", 3, 256, 1024, 4, 0.1),
+        ("modern-tiny", 4, 128, 192, 4, 0.3),
+        ("modern-small", 3, 256, 704, 4, 0.1),
+        ("modern-base", 6, 512, 1344, 8, 0.1),
     ],
 )
 def test_presets_have_the_sizes_they_are_known_by(preset, layers, d_model, d_ff, n_heads, dropout):
@@ -38,6 +41,34 @@ def test_the_papers_networks_have_as_many_parameters_as_its_table_3_says(preset,
     assert sum(parameter.numel() for parameter in model.parameters()) / 1e6 == pytest.approx(
         millions, rel=0.04
     )
+
+
+def n_parameters(preset, vocab_size):
+    config = ModelConfig.from_recipe(ModelSection.model_validate({"preset": preset}), vocab_size, vocab_size)
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in Transformer(config).parameters())
+
+
+@pytest.mark.parametrize(
+    ("modern", "counterpart"),
+    [("modern-tiny", "tiny"), ("modern-small", "small"), ("modern-base", "vaswani-base")],
+)
+def test_modern_networks_have_nearly_as_many_parameters_as_their_counterparts(modern, counterpart):
+    # without the embeddings, which are the same
+    sizes = [n_parameters(preset, 16) for preset in (modern, counterpart)]
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
+
+
+@pytest.mark.parametrize("preset", ["modern-tiny", "modern-small", "modern-base"])
+def test_modern_networks_have_no_biases_and_are_otherwise_as_they_are_known(preset):
+    section = ModelSection.model_validate({"preset": preset})
+    assert (section.norm, section.norm_kind, section.activation, section.positions) == (
+        "pre", "rms", "swiglu", "rotary"
+    )  # fmt: skip
+    assert section.qk_norm
+    with torch.device("meta"):
+        model = Transformer(ModelConfig.from_recipe(section, 16, 16))
+    assert not [name for name, _ in model.named_parameters() if name.endswith("bias")]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcli.recipe.loader import recipe_json_schema
 from tfcli.recipe.presets import PRESETS
-from tfcli.recipe.schema import PATTERN_MEANINGS
+from tfcli.recipe.schema import PATTERN_MEANINGS, ModelSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -205,15 +205,15 @@ def _prose(text: str) -> str:
 def _presets() -> str:
     names = list(PRESETS)
     rows = [f"| key | {' | '.join(f'`{name}`' for name in names)} |", "|---|" + "---|" * len(names)]
-    rows += [
-        f"| `{key}` | {' | '.join(_value(PRESETS[name][key]) for name in names)} |"
-        for key in PRESETS[names[0]]
-    ]
+    for key in dict.fromkeys(key for preset in PRESETS.values() for key in preset):
+        default = ModelSection.model_fields[key].get_default()
+        cells = [_value(PRESETS[name].get(key, default)) for name in names]
+        rows.append(f"| `{key}` | {' | '.join(cells)} |")
     return (
         "### Presets\n\nWhat `model.preset` fills in where the recipe is silent. `tiny` and `small` are for some ten thousand "
-        'to some hundred thousand pairs, the others are the sizes of "Attention Is All You Need", Table 3.\n\n'
-        + "\n".join(rows)
-        + "\n"
+        "to some hundred thousand pairs, the `vaswani-` ones have the sizes of "
+        '"Attention Is All You Need", Table 3. The `modern-` ones are networks of the same sizes as small Transformers are '
+        "built today.\n\n" + "\n".join(rows) + "\n"
     )
 
 

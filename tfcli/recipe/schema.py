@@ -154,7 +154,9 @@ class TokenizerSection(Section):
 class ModelSection(Section):
     """The network: a preset and what differs from it."""
 
-    preset: Literal["tiny", "small", "vaswani-base", "vaswani-big"] = "small"
+    preset: Literal[
+        "tiny", "small", "vaswani-base", "vaswani-big", "modern-tiny", "modern-small", "modern-base"
+    ] = "small"
     """Where the keys below that are not given come from."""
     n_encoder_layers: PositiveInt
     """Layers of the encoder (N in the paper)."""
