@@ -324,7 +324,7 @@ def test_an_interrupted_translation_leaves_no_output_under_its_name(small_run, t
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Translator, "translate", interrupted)
+    monkeypatch.setattr(Translator, "begin", interrupted)
     assert main(["translate", str(small_run), str(tmp_path / "a"), "-o", str(tmp_path / "out.txt")]) == 130
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
 

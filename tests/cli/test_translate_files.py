@@ -90,15 +90,20 @@ def test_a_signal_keeps_what_is_done_and_says_so(echo, monkeypatch, capsys, numb
     lines = b"".join(b"%d\n" % i for i in range(10))
     Path("in.txt").write_bytes(lines)
     translator = echo_translator()
-    whole = translator.translate
+    whole = translator.begin
 
     def stopped(texts, *rest):
-        if texts[0] == "6":
-            os.kill(os.getpid(), number)
-        return whole(texts, *rest)
+        end = whole(texts, *rest)
+
+        def end_or_stop():
+            if texts[0] == "6":
+                os.kill(os.getpid(), number)
+            return end()
+
+        return end_or_stop
 
     with monkeypatch.context() as patch:
-        translator.translate = stopped
+        translator.begin = stopped
         patch.setattr("tfcli.decoding.loading.load_translator", lambda *_, **__: translator)
         assert echo("in.txt", "-o", "out.txt") == code
     assert (

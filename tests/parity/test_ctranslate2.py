@@ -1,7 +1,7 @@
 """CTranslate2 with our weights against our own search."""
 
 import random
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import product
 
 import pytest
@@ -15,7 +15,7 @@ from tfcli.text.tokenizer import Tokenizer
 
 pytest.importorskip("ctranslate2")
 
-from tfcli.decoding.ctranslate2_engine import CTranslate2Engine, cannot
+from tfcli.decoding.ctranslate2_engine import CTranslate2Engine, _Batch, _Line, cannot
 from tfcli.interop.ctranslate2 import convert
 
 CHOICES = {
@@ -220,6 +220,45 @@ def test_a_translation_does_not_depend_on_its_neighbours(engines):
     together = searched(fast, texts, limits, settings)
     for text, limit, found in zip(texts, limits, together, strict=True):
         assert_same([found], searched(fast, [text], [limit], settings))
+
+
+@pytest.mark.parametrize("first_first", [True, False])
+def test_searches_that_run_at_once_find_what_each_finds_alone(engines, first_first):
+    _, theirs = engines()
+    texts = sources(15)
+    one_by_one = replace(GREEDY, batch_size=1)  # more batches than are begun at a time
+    limits = [len(text) + 4 for text in texts]
+    alone = searched(theirs, texts, limits, one_by_one)
+    together = [theirs.search(texts, limits, one_by_one) for _ in range(3)]
+    del together[1]  # nobody asks for the results of this one
+    found = [dict(running) for running in (together if first_first else reversed(together))]
+    assert [[of_one[i] for i in range(len(texts))] for of_one in found] == [alone, alone]
+
+
+def test_a_few_batches_are_begun_at_a_time_in_the_order_they_were_asked_for():
+    begun, done = [], set()
+
+    class Task:
+        def __init__(self, number):
+            self.number = number
+
+        def done(self):
+            return self.number in done
+
+    def batch(number):
+        return _Batch([0], lambda: begun.append(number) or [Task(number)])
+
+    line = _Line(2)
+    line.join([batch(0), batch(1), batch(2)])
+    line.join([batch(3)])
+    assert begun == [0, 1]
+    done.add(0)
+    line.move_up()
+    line.move_up()
+    assert begun == [0, 1, 2]
+    done.update((1, 2))
+    line.move_up()
+    assert begun == [0, 1, 2, 3]
 
 
 def test_int8_is_another_arithmetic_of_the_same_network(engines):

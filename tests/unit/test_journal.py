@@ -33,16 +33,21 @@ def work(force=False, **terms):
 def stop_after(windows):
     """Return a translator that is interrupted when so many windows are done."""
     translator = echo_translator()
-    whole = translator.translate
+    whole = translator.begin
 
-    def translate(*args):
-        nonlocal windows
-        windows -= 1
-        if windows < 0:
-            raise KeyboardInterrupt
-        return whole(*args)
+    def begin(*args):
+        end = whole(*args)
 
-    translator.translate = translate
+        def interrupted():
+            nonlocal windows
+            windows -= 1
+            if windows < 0:
+                raise KeyboardInterrupt
+            return end()
+
+        return interrupted
+
+    translator.begin = begin
     return translator
 
 
@@ -110,14 +115,14 @@ def test_what_does_not_fit_is_dropped_with_a_word(tmp_path, job, case, capsys):
 
 def test_an_input_that_changes_meanwhile_leaves_no_output(tmp_path, job):
     translator = echo_translator()
-    whole = translator.translate
+    whole = translator.begin
 
-    def translate(*args):
+    def begin(*args):
         with job.source.open("ab") as stream:
             stream.write(b"\none more")
         return whole(*args)
 
-    translator.translate = translate
+    translator.begin = begin
     with pytest.raises(DataError, match="11 expected"):
         carry_out(Work(translator, WINDOWS, {}), job)
     assert names(tmp_path) == ["in.txt"]
@@ -153,12 +158,12 @@ def test_a_changed_input_is_not_up_to_date(job):
 def test_a_second_process_is_refused_while_the_first_writes(job):
     translator = echo_translator()
 
-    def translate(*args):
+    def begin(*args):
         with pytest.raises(DataError, match="another process is writing it"):
             carry_out(work(), job)
         raise KeyboardInterrupt
 
-    translator.translate = translate
+    translator.begin = begin
     with pytest.raises(KeyboardInterrupt):
         carry_out(Work(translator, WINDOWS, {}), job)
 

@@ -52,7 +52,7 @@ def test_references_go_on_where_a_scoring_was_stopped(tmp_path):
     (tmp_path / "ref").write_bytes(b"1\n2\n3\n4\n")
     given = SimpleNamespace(score=lambda pairs, advance: pairs)
     with Wanted({}, score_only=True, ref=tmp_path / "ref").work(given, n_done=2) as work:
-        assert work.translate(["c", "d"]) == [("c", "3"), ("d", "4")]
+        assert work.begin(["c", "d"])() == [("c", "3"), ("d", "4")]
 
 
 def test_tokenizers_tell_what_differs():

@@ -10,8 +10,9 @@ the two next to nothing.
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from dataclasses import fields
+from collections import defaultdict, deque
+from dataclasses import dataclass, fields
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tfcli.decoding.hypothesis import Hypothesis, normalized
@@ -19,7 +20,7 @@ from tfcli.interop.ctranslate2 import COMPUTE_TYPES, token_names
 from tfcli.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from tfcli.decoding.engine import SearchSettings
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 # What it can do of what can be asked of a search; a setting that is not named here has to be at its default.
 ABLE = {"beam_size", "length_penalty", "n_best", "batch_tokens", "batch_size"}
+
+BEGUN_EACH = (
+    4  # batches for each worker, the one it works on among them: so none waits while results are collected
+)
 
 
 def cannot(settings: SearchSettings) -> str | None:
@@ -89,6 +94,7 @@ class CTranslate2Engine:
             intra_threads=threads,
             max_queued_batches=-1,  # callers bound what they ask for
         )
+        self._line = _Line(BEGUN_EACH * workers)
         self._tokens = token_names(max(config.src_vocab_size, config.tgt_vocab_size))
         self.device = device
         self.precision: CTranslate2Precision = precision
@@ -105,11 +111,14 @@ class CTranslate2Engine:
         unable = cannot(settings)
         assert unable is None, unable  # whoever chose this engine has asked
         assert not any(prefixes or ()), "no prefixes"
-        batches = _batches(sources, max_lengths, settings)
-        begun = [
-            self._begin([sources[i] for i in batch], max_lengths[batch[0]], settings) for batch in batches
+        batches = [
+            _Batch(
+                places, partial(self._begin, [sources[i] for i in places], max_lengths[places[0]], settings)
+            )
+            for places in _batches(sources, max_lengths, settings)
         ]
-        return self._collect(sources, batches, begun, settings)
+        self._line.join(batches)
+        return self._collect(sources, batches, settings)
 
     def _begin(self, sources: list[Sequence[int]], max_length: int, settings: SearchSettings) -> list[Any]:
         """Begin to translate a batch.
@@ -137,16 +146,18 @@ class CTranslate2Engine:
     def _collect(
         self,
         sources: Sequence[Sequence[int]],
-        batches: list[list[int]],
-        begun: list[list[Any]],
+        batches: list[_Batch],
         settings: SearchSettings,
     ) -> Iterator[tuple[int, list[Hypothesis]]]:
         end = self._tokens[Tokenizer.eos_id]
-        for batch, running in zip(batches, begun, strict=True):
+        unscored: list[tuple[int, list[Hypothesis], _Scoring]] = []
+        for batch in batches:
+            self._line.move_up()
+            running = batch.begun()
             if not running:
-                yield from ((i, self._score_all(sources[i], [()], settings)) for i in batch)
+                unscored += [(i, [], self._begin_to_score(sources[i], [()])) for i in batch.places]
                 continue
-            for i, task in zip(batch, running, strict=True):
+            for i, task in zip(batch.places, running, strict=True):
                 result = task.result()
                 found, cut = [], []
                 for tokens, score in zip(result.hypotheses, result.scores, strict=True):
@@ -157,25 +168,82 @@ class CTranslate2Engine:
                     else:
                         cut.append(tuple(map(int, tokens)))
                 if cut:
-                    found += self._score_all(sources[i], cut, settings)
-                    found.sort(key=lambda hypothesis: -hypothesis.score)
-                yield i, found
+                    unscored.append((i, found, self._begin_to_score(sources[i], cut)))
+                else:
+                    yield i, found
+        for i, found, scoring in unscored:
+            yield i, sorted([*found, *scoring.hypotheses(settings)], key=lambda hypothesis: -hypothesis.score)
 
-    def _score_all(
-        self, source: Sequence[int], outputs: list[tuple[int, ...]], settings: SearchSettings
-    ) -> list[Hypothesis]:
-        """Score outputs that were not ended by the search, with the end mark that they get."""
+    def _begin_to_score(self, source: Sequence[int], outputs: list[tuple[int, ...]]) -> _Scoring:
+        """Begin to score outputs that were not ended by the search, with the end mark that they get."""
         tokens = self._tokens
-        scored = self._translator.score_batch(
+        running = self._translator.score_batch(
             [[tokens[piece] for piece in source]] * len(outputs),
             [[tokens[piece] for piece in ids] for ids in outputs],
             max_input_length=0,
+            asynchronous=True,
         )
+        return _Scoring(outputs, running)
+
+
+@dataclass
+class _Batch:
+    """Sources of one search, by their places, and what begins to translate them."""
+
+    places: list[int]
+    begin: Callable[[], list[Any]]
+    _running: list[Any] | None = None
+
+    def begun(self) -> list[Any]:
+        """Begin, unless that was done, and return a task for each place; none where nothing is to be searched."""
+        if self._running is None:
+            self._running = self.begin()
+        return self._running
+
+    def is_done(self) -> bool:
+        return all(task.done() for task in self.begun())
+
+
+class _Line:
+    """Batches of all searches in the order they were asked for; so many of them are begun at a time.
+
+    What is begun cannot be called back: an interrupted process ends when that is done.
+    """
+
+    def __init__(self, n_begun: int) -> None:
+        self._n_begun = n_begun
+        self._begun: deque[_Batch] = deque()
+        self._waiting: deque[_Batch] = deque()
+
+    def join(self, batches: Sequence[_Batch]) -> None:
+        """Put batches at the end of the line."""
+        self._waiting.extend(batches)
+        self.move_up()
+
+    def move_up(self) -> None:
+        """Begin the next batches in place of those that are done."""
+        while self._begun and self._begun[0].is_done():
+            self._begun.popleft()
+        while self._waiting and len(self._begun) < self._n_begun:
+            self._begun.append(self._waiting.popleft())
+            self._begun[-1].begun()
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """Outputs whose log-probabilities are being computed, behind all that was begun before."""
+
+    outputs: list[tuple[int, ...]]
+    running: list[Any]
+
+    def hypotheses(self, settings: SearchSettings) -> list[Hypothesis]:
+        """Wait for the log-probabilities."""
         found = []
-        for ids, result in zip(outputs, scored, strict=True):
-            log_prob = sum(result.log_probs)
-            score = normalized(log_prob, len(ids) + 1, settings.length_penalty)
-            found.append(Hypothesis(ids, log_prob, score))
+        for ids, task in zip(self.outputs, self.running, strict=True):
+            log_prob = sum(task.result().log_probs)
+            found.append(
+                Hypothesis(ids, log_prob, normalized(log_prob, len(ids) + 1, settings.length_penalty))
+            )
         return found
 
 

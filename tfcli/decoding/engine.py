@@ -100,7 +100,8 @@ class Engine(Protocol):
         """Yield each source's place and up to `n_best` hypotheses of it, best first, in the order they are found.
 
         `sources` end with the end mark; of each, `max_lengths` bounds the output, end mark counted.
-        Each output begins with its prefix, which is shorter than the bound.
+        Each output begins with its prefix, which is shorter than the bound. An engine with threads of its own begins
+        when this is called, others when the first result is asked for.
         """
 
 

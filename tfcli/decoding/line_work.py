@@ -1,10 +1,11 @@
-"""What can be done with lines of input besides translating them as they are: each takes lines and returns as many results.
+"""What can be done with lines of input besides translating them as they are: each takes lines and makes as many results.
 
 `stream.translate_stream` works with anything that has this one method; a `Translator` has it.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from tfcli.decoding.translator import LineError
@@ -21,16 +22,16 @@ _COLUMNS_HINT = "replace tabs inside a text by spaces"
 class LineWork(Protocol):
     """Turns lines into as many results."""
 
-    def translate(
+    def begin(
         self,
         lines: Sequence[str],
         advance: Callable[[int], None] | None = None,
         n_best: int = 1,
         on_long: OnLong = "split",
-    ) -> Sequence[Translation | ScoredTarget]:
-        """Return a result for each line.
+    ) -> Callable[[], Sequence[Translation | ScoredTarget]]:
+        """Begin the work; what is returned, called once, ends it and has a result for each line.
 
-        Raises: LineError for a line that cannot be used.
+        Raises: LineError for a line that cannot be used; so does what is returned.
         """
 
 
@@ -40,14 +41,14 @@ class WithPrefixes:
     def __init__(self, translator: Translator) -> None:
         self._translator = translator
 
-    def translate(
+    def begin(
         self,
         lines: Sequence[str],
         advance: Callable[[int], None] | None = None,
         n_best: int = 1,
         on_long: OnLong = "split",
-    ) -> Sequence[Translation]:
-        """Translate the first column of each line; the result begins with the second."""
+    ) -> Callable[[], Sequence[Translation]]:
+        """Begin to translate the first column of each line; the result begins with the second."""
         rows = [line.split("\t") for line in lines]
         for index, row in enumerate(rows):
             if len(row) > 2:
@@ -55,7 +56,7 @@ class WithPrefixes:
                     index, f"expected source, one tab, target prefix; got {len(row) - 1} tabs", _COLUMNS_HINT
                 )
         sources, prefixes = [row[0] for row in rows], [row[1] if len(row) > 1 else "" for row in rows]
-        return self._translator.translate(sources, advance, n_best, on_long, prefixes)
+        return self._translator.begin(sources, advance, n_best, on_long, prefixes)
 
 
 class Scoring:
@@ -65,17 +66,17 @@ class Scoring:
         self._translator = translator
         self._ref = ref
 
-    def translate(
+    def begin(
         self,
         lines: Sequence[str],
         advance: Callable[[int], None] | None = None,
         n_best: int = 1,
         on_long: OnLong = "split",
-    ) -> Sequence[ScoredTarget]:
-        """Return how probable the translation of each line is; there is one of each."""
+    ) -> Callable[[], Sequence[ScoredTarget]]:
+        """Read what is to be scored: how probable the translation of each line is; there is one of each."""
         assert (n_best, on_long) == (1, "split"), "a pair is scored whole, and has one score"
         pairs = [self._pair(index, line) for index, line in enumerate(lines)]
-        return self._translator.score(pairs, advance)
+        return partial(self._translator.score, pairs, advance)
 
     def _pair(self, index: int, line: str) -> tuple[str, str]:
         if self._ref is not None:

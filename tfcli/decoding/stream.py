@@ -6,6 +6,7 @@ import json
 import os
 import select
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -16,7 +17,7 @@ from tfcli.text.fields import UnfitLineError
 from tfcli.text.lines import UTF16_MARKS, decode_line, open_binary, reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from tfcli.decoding.line_work import LineWork
     from tfcli.decoding.translator import OnLong, Translation
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 Format = Literal["text", "tsv", "jsonl"]
 SHOWN_LINES = 10
+CAN_ASK_PIPES = os.name == "posix"  # whether there is something in them; elsewhere select knows sockets alone
 _CHUNK_BYTES = 1 << 16
 
 
@@ -80,26 +82,34 @@ def translate_stream(
     Raises: DataError when the source cannot be read to its end, or names the line that cannot be used.
     """
     counts = before or StreamCounts()
-    for window in _windows(source, settings):
-        texts = []
-        counts = replace(counts, first_invalid=[*counts.first_invalid])
-        for raw in window:
-            counts.lines += 1
-            text, replaced = _text(raw, counts.lines, settings)
-            if replaced:
-                counts.invalid += 1
-                counts.utf16 |= counts.lines == 1 and raw.startswith(UTF16_MARKS)
-                if len(counts.first_invalid) < SHOWN_LINES:
-                    counts.first_invalid.append(counts.lines)
-            texts.append(text)
-        try:
-            results = work.translate(texts, advance, settings.n_best, settings.on_long)
-        except LineError as error:
-            raise DataError(
-                f"{settings.name}:{counts.written + error.index + 1}: {error.message}", error.hint
-            ) from error
+    for begun in _one_ahead(_begin_windows(work, source, settings, advance, counts.lines)):
+        given, counts = begun.finish(counts, settings)
+        yield Window(b"".join(begun.raws), given, counts)
+        del begun, given  # this window is written, and two at a time are enough
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A window whose lines are being worked on; `seen` are the counts of its lines alone, as they were read."""
+
+    raws: list[bytes]
+    texts: list[str]
+    seen: StreamCounts
+    end: Callable[[], Sequence[Translation | ScoredTarget]]
+
+    def finish(self, counts: StreamCounts, settings: StreamSettings) -> tuple[bytes, StreamCounts]:
+        """Wait for the results; return what is to be written, and the counts of all up to here."""
+        with _naming_lines(counts.lines, settings):
+            results = self.end()
+        counts = replace(
+            counts,
+            lines=counts.lines + self.seen.lines,
+            invalid=counts.invalid + self.seen.invalid,
+            utf16=counts.utf16 or self.seen.utf16,
+            first_invalid=(counts.first_invalid + self.seen.first_invalid)[:SHOWN_LINES],
+        )
         given = []
-        for raw, text, result in zip(window, texts, results, strict=True):
+        for raw, text, result in zip(self.raws, self.texts, results, strict=True):
             counts.written += 1
             if isinstance(result, ScoredTarget):
                 given.append(_ended(raw, render_scored(result, settings.format), settings))
@@ -107,7 +117,71 @@ def translate_stream(
             counts.split += result.n_parts > 1
             counts.truncated += result.truncated
             given.append(_written(raw, text, result, counts.written, settings))
-        yield Window(b"".join(window), b"".join(given), counts)
+        return b"".join(given), counts
+
+
+def _begin_windows(
+    work: LineWork,
+    source: BinaryIO,
+    settings: StreamSettings,
+    advance: Callable[[int], None] | None,
+    n_before: int,
+) -> Iterator[_Begun | None]:
+    """Begin window after window, the first behind so many lines; None before reading on may take long."""
+    for raws in _windows(source, settings):
+        if not raws:
+            yield None
+            continue
+        texts = []
+        seen = StreamCounts()
+        for number, raw in enumerate(raws, start=n_before + 1):
+            seen.lines += 1
+            text, replaced = _text(raw, number, settings)
+            if replaced:
+                seen.invalid += 1
+                seen.utf16 |= number == 1 and raw.startswith(UTF16_MARKS)
+                if len(seen.first_invalid) < SHOWN_LINES:
+                    seen.first_invalid.append(number)
+            texts.append(text)
+        with _naming_lines(n_before, settings):
+            end = work.begin(texts, advance, settings.n_best, settings.on_long)
+        yield _Begun(raws, texts, seen, end)
+        n_before += len(raws)
+        del raws, texts, end
+
+
+def _one_ahead(windows: Iterator[_Begun | None]) -> Iterator[_Begun]:
+    """Yield each window when the next has begun too, or cannot yet: an engine need not run dry between the two.
+
+    What is wrong with the next is told when this one is written.
+    """
+    waiting: _Begun | None = None
+    try:
+        for begun in windows:
+            if waiting is not None:
+                yield waiting
+            waiting = begun
+            del begun
+    except DataError:
+        if waiting is not None:
+            yield waiting
+        raise
+    if waiting is not None:
+        yield waiting
+
+
+@contextmanager
+def _naming_lines(n_before: int, settings: StreamSettings) -> Iterator[None]:
+    """Say which line of the stream is meant, in a window that stands behind so many lines.
+
+    Raises: DataError in place of LineError.
+    """
+    try:
+        yield
+    except LineError as error:
+        raise DataError(
+            f"{settings.name}:{n_before + error.index + 1}: {error.message}", error.hint
+        ) from error
 
 
 def count_fit_lines(path: Path, wanted: Field) -> int:
@@ -203,8 +277,12 @@ def render_scored(scored: ScoredTarget, form: Format) -> str:
 
 
 def _windows(source: BinaryIO, settings: StreamSettings) -> Iterator[list[bytes]]:
-    """Yield the lines, ends included, so many at a time; from whoever is still writing, what is there by now."""
-    lines = _live_lines(source) if _is_live(source) else source
+    """Yield the lines, ends included, so many at a time; from whoever is still writing, what is there by now.
+
+    An empty window comes before whatever may have to wait for more to be written.
+    """
+    waits = _may_wait(source)
+    lines = _live_lines(source) if waits and CAN_ASK_PIPES else source
     window: list[bytes] = []
     size = 0
     with reading(Path(settings.name)):
@@ -216,17 +294,21 @@ def _windows(source: BinaryIO, settings: StreamSettings) -> Iterator[list[bytes]
             if window and (not raw or full):
                 yield window
                 window, size = [], 0
+                if waits and not CAN_ASK_PIPES:
+                    yield []
+            if not raw:
+                yield []
     if window:
         yield window
 
 
-def _is_live(source: BinaryIO) -> bool:
+def _may_wait(source: BinaryIO) -> bool:
     """Tell whether reading may have to wait for somebody: a pipe, a socket, a terminal."""
     try:
         mode = os.fstat(source.fileno()).st_mode
     except (OSError, ValueError):  # no file of the system: bytes in memory, a decompressor
         return False
-    return os.name == "posix" and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode))
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or stat.S_ISCHR(mode)
 
 
 def _live_lines(source: BinaryIO) -> Iterator[bytes]:

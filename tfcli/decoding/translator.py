@@ -19,7 +19,7 @@ from tfcli.text.segments import split_long
 from tfcli.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from tfcli.decoding.engine import Engine, Sampling
     from tfcli.recipe.schema import DecodingSection
@@ -117,9 +117,21 @@ class Translator:
         on_long: OnLong = "split",
         prefixes: Sequence[str] | None = None,
     ) -> list[Translation]:
-        """Translate lines; the result has their number and order, whatever the batches were.
+        """Translate lines, as `begin` says."""
+        return self.begin(lines, advance, n_best, on_long, prefixes)()
 
-        `advance` is told how many lines are done each time some are. Translations begin with their `prefixes`.
+    def begin(
+        self,
+        lines: Sequence[str],
+        advance: Callable[[int], None] | None = None,
+        n_best: int = 1,
+        on_long: OnLong = "split",
+        prefixes: Sequence[str] | None = None,
+    ) -> Callable[[], list[Translation]]:
+        """Begin to translate lines; what is returned, called once, brings that to its end.
+
+        The result has their number and order, whatever the batches were. `advance` is told how many lines are done
+        each time some are. Translations begin with their `prefixes`.
 
         Raises: RecipeError when more hypotheses are wanted than the beam holds; LineError when a line is too long and
         that is an error, or a prefix is too long.
@@ -130,22 +142,15 @@ class Translator:
                 "raise --beam-size or lower --n-best",
             )
         parts = self._begun(self._parts(lines, on_long), prefixes)
-        parts_left = [0] * len(lines)
-        for part in parts:
-            parts_left[part.line] += 1
-        if advance is not None and 0 in parts_left:
-            advance(parts_left.count(0))
-        found: list[list[Hypothesis]] = [[] for _ in parts]
         sources = [part.ids for part in parts]
         limits = [self._max_length(len(ids)) for ids in sources]
         wanted = [part.prefix for part in parts]
-        for index, hypotheses in self.engine.search(sources, limits, self._settings(n_best), wanted):
-            found[index] = hypotheses
-            line = parts[index].line
-            parts_left[line] -= 1
-            if advance is not None and parts_left[line] == 0:
-                advance(1)
-        return self._joined(len(lines), parts, found)
+        running = self.engine.search(sources, limits, self._settings(n_best), wanted)
+
+        def finish() -> list[Translation]:
+            return self._joined(len(lines), parts, _found(running, parts, len(lines), advance))
+
+        return finish
 
     def _parts(self, lines: Sequence[str], on_long: OnLong) -> list[_Part]:
         """Return the lines as the model takes them: whole, in parts, or not at all when the tokenizer leaves nothing."""
@@ -275,3 +280,25 @@ class Translator:
         log_prob = sum(hypothesis.log_prob for hypothesis in hypotheses)
         length = sum(len(hypothesis.ids) + 1 for hypothesis in hypotheses)
         return ScoredText(text, normalized(log_prob, length, self.penalty), log_prob)
+
+
+def _found(
+    running: Iterator[tuple[int, list[Hypothesis]]],
+    parts: list[_Part],
+    n_lines: int,
+    advance: Callable[[int], None] | None,
+) -> list[list[Hypothesis]]:
+    """Collect what a search finds for each part; `advance` is told of every line whose parts are all found."""
+    parts_left = [0] * n_lines
+    for part in parts:
+        parts_left[part.line] += 1
+    if advance is not None and 0 in parts_left:
+        advance(parts_left.count(0))
+    found: list[list[Hypothesis]] = [[] for _ in parts]
+    for index, hypotheses in running:
+        found[index] = hypotheses
+        line = parts[index].line
+        parts_left[line] -= 1
+        if advance is not None and parts_left[line] == 0:
+            advance(1)
+    return found
