@@ -59,5 +59,5 @@ $(READY): pyproject.toml constraints.txt
 		|| $(PYTHON) -m venv --clear $(VENV) \
 		|| { $(PYTHON) -m venv --clear --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install pip; }
 	PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
-		$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,fast,tensorboard]'
+		$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,fast,tensorboard,report]'
 	@touch $@

@@ -101,7 +101,7 @@ def test_constraints_pin_every_dependency_and_torch_to_its_public_version() -> N
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"]
     lines = [*project["build-system"]["requires"], *project["project"]["dependencies"], *extras["dev"]]
-    for requirement in map(Requirement, [*lines, *extras["fast"], *extras["tensorboard"]]):
+    for requirement in map(Requirement, [*lines, *extras["fast"], *extras["tensorboard"], *extras["report"]]):
         assert requirement.specifier.contains(PINS[canonicalize_name(requirement.name)]), requirement
     assert PINS["torch"] == "2.13.0"
     assert all(re.fullmatch(r"[0-9][0-9a-z.]*", version) for version in PINS.values())
@@ -109,7 +109,7 @@ def test_constraints_pin_every_dependency_and_torch_to_its_public_version() -> N
 
 def test_constraints_hold_the_whole_closure_and_nothing_else() -> None:
     try:
-        needed = closure("tfcli", frozenset({"dev", "fast", "tensorboard"}))
+        needed = closure("tfcli", frozenset({"dev", "fast", "tensorboard", "report"}))
     except PackageNotFoundError as error:
         pytest.skip(f"{error}: the dependencies are not all installed")
     assert needed == set(PINS)
