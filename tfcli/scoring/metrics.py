@@ -17,7 +17,7 @@ from tfcli.scoring.results import Score
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from sacrebleu.metrics.base import Metric
     from sacrebleu.metrics.bleu import BLEU
@@ -64,6 +64,29 @@ def corpus_bleu(
     Raises: DataError and RecipeError as `score` does.
     """
     return score(hypotheses, references, settings, ("bleu",))["bleu"].score
+
+
+def sentence_chrf(
+    hypotheses: Sequence[str],
+    references: Sequence[Sequence[str]],
+    settings: ScoringSection,
+    advance: Callable[[int], None] = lambda _: None,
+) -> list[float | None]:
+    """Score each line by itself with chrF; None where hypothesis and references are all blank.
+
+    `advance` is told how many lines are done.
+    Raises: DataError when counts differ or there is nothing to score.
+    """
+    from sacrebleu.metrics.chrf import CHRF
+
+    check_counts(hypotheses, references)
+    metric = CHRF(lowercase=settings.lowercase)
+    scores: list[float | None] = []
+    for hypothesis, *lines in zip(hypotheses, *references, strict=True):
+        blank = not any(line.strip() for line in (hypothesis, *lines))
+        scores.append(None if blank else float(metric.sentence_score(hypothesis, lines).score))
+        advance(1)
+    return scores
 
 
 def check_counts(
