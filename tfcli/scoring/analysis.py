@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
 LENGTH_GROUPS = 5
 # Decades as in Zipf's law, split where most words of a small corpus are.
-FREQUENCY_STARTS = (0, 1, 2, 5, 10, 100, 1000, 10_000)
+FREQUENCIES = {
+    "0": 0,
+    "1": 1,
+    "2 to 4": 2,
+    "5 to 9": 5,
+    "10 to 99": 10,
+    "100 to 999": 100,
+    "1,000 to 9,999": 1000,
+    "10,000 and more": 10_000,
+}
+"""Ranges of frequency with the lowest of each."""
 RATIO_EDGES = (0.5, 0.7, 0.9, 1.1, 1.3, 1.5)
 
 
@@ -181,16 +191,13 @@ def by_frequency(
     hypotheses: Sequence[Sequence[str]], reference: Sequence[Sequence[str]], counts: Mapping[str, int]
 ) -> list[WordScore]:
     """Score words by how often `counts` has them, each group by its range; those that do not occur are left out."""
-    totals = [[0, 0, 0] for _ in FREQUENCY_STARTS]
+    totals = [[0, 0, 0] for _ in FREQUENCIES]
     for hyp, ref in zip(hypotheses, reference, strict=True):
         hyp_counts, ref_counts = Counter(hyp), Counter(ref)
         for column, words in enumerate((ref_counts, hyp_counts, hyp_counts & ref_counts)):
             for word, n in words.items():
                 totals[_frequency_group(counts.get(word, 0))][column] += n
-    labels = [
-        _range(low, high) for low, high in zip(FREQUENCY_STARTS, (*FREQUENCY_STARTS[1:], None), strict=True)
-    ]
-    return [WordScore(label, *total) for label, total in zip(labels, totals, strict=True) if any(total)]
+    return [WordScore(label, *total) for label, total in zip(FREQUENCIES, totals, strict=True) if any(total)]
 
 
 def copied_words(
@@ -243,13 +250,7 @@ def worst_lines(chrf: Sequence[float | None], most: int) -> list[int]:
 
 
 def _frequency_group(count: int) -> int:
-    return sum(count >= start for start in FREQUENCY_STARTS) - 1
-
-
-def _range(low: int, high: int | None) -> str:
-    if high is None:
-        return f"{low:,} and more"
-    return f"{low:,}" if high == low + 1 else f"{low:,} to {high - 1:,}"
+    return sum(count >= start for start in FREQUENCIES.values()) - 1
 
 
 def _percent(part: int, whole: int) -> float | None:

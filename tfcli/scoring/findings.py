@@ -1,0 +1,139 @@
+"""What a report has found: each set with the analysis of its systems, and how they compare, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfcli.scoring.analysis import FREQUENCIES, WordScore, analyse, largest_changes, worst_lines
+from tfcli.wording import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tfcli.scoring.analysis import SystemAnalysis
+    from tfcli.scoring.report import Report, ReportComparison, ReportSet, ReportSystem
+
+METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
+LOWER_IS_BETTER = ("ter",)
+SIGNIFICANT = 0.05
+CHANGES_SHOWN = 5
+WORST_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class SystemFindings:
+    """A system, its analysis, and the lines worth a look by their index."""
+
+    system: ReportSystem
+    analysis: SystemAnalysis
+    worst: list[int]
+    gains: list[int]
+    losses: list[int]
+
+
+@dataclass(frozen=True)
+class SetFindings:
+    """A set with the systems that are compared, and the baseline where there is one."""
+
+    of: ReportSet
+    systems: list[SystemFindings]
+    baseline: SystemFindings | None
+
+    @property
+    def all_systems(self) -> list[SystemFindings]:
+        """Return the systems, the baseline last."""
+        return [*self.systems, *([self.baseline] if self.baseline is not None else [])]
+
+    @property
+    def frequency_labels(self) -> list[str]:
+        """Return the ranges of frequency in which any system has a word, the rarest first."""
+        labels = {found.label for one in self.all_systems for found in one.analysis.frequencies}
+        return [label for label in FREQUENCIES if label in labels]
+
+    def frequency(self, one: SystemFindings, label: str) -> WordScore:
+        """Return what a system scores on the words of a range; the reference may have none, and a system neither."""
+        return next(
+            (found for found in one.analysis.frequencies if found.label == label), WordScore(label, 0, 0, 0)
+        )
+
+
+def find(report: Report, advance: Callable[[int], None] = lambda _: None) -> list[SetFindings]:
+    """Analyse every set of a report; `advance` is told how many lines of how many systems are done."""
+    return [_find_in_set(report, of, advance) for of in report.sets]
+
+
+def _find_in_set(report: Report, of: ReportSet, advance: Callable[[int], None]) -> SetFindings:
+    analyses = {
+        system.name: analyse(
+            of.src, of.references, system.hypotheses, report.settings, report.training_words, advance
+        )
+        for system in of.systems
+    }
+    if len(analyses) != len(of.systems):
+        raise ValueError("systems must have names of their own")
+    found = []
+    for system in of.systems:
+        mine = analyses[system.name]
+        gains: list[int] = []
+        losses: list[int] = []
+        if of.baseline is not None and system.name != of.baseline:
+            gains, losses = largest_changes(mine.chrf, analyses[of.baseline].chrf, CHANGES_SHOWN)
+        found.append(SystemFindings(system, mine, worst_lines(mine.chrf, WORST_SHOWN), gains, losses))
+    baseline = next((one for one in found if one.system.name == of.baseline), None)
+    return SetFindings(of, [one for one in found if one is not baseline], baseline)
+
+
+def headline(of: ReportSet, system: ReportSystem) -> str:
+    """Say in a sentence what a system scores on a set."""
+    told = [f"{METRIC_NAMES[metric]} {score.score:.2f}" for metric, score in system.scores.items()]
+    first = next(iter(system.scores.values()))
+    if first.interval is not None:
+        told[0] += " (95 % interval {:.2f} to {:.2f})".format(*first.interval)
+    return (
+        f"On {of.name} ({counted(len(system.hypotheses), 'line')}), {system.name} scores {', '.join(told)}."
+    )
+
+
+def verdict(of: ReportSet, comparison: ReportComparison) -> str:
+    """Say in a sentence how a system compares with the baseline, and whether chance would explain it."""
+    metric, difference = METRIC_NAMES[comparison.metric], comparison.difference
+    interval = ""
+    if comparison.interval is not None:
+        interval = "95 % interval of the difference {:+.2f} to {:+.2f}, ".format(*comparison.interval)
+    evidence = f"({interval}{probability(comparison.p_value)})"
+    if difference == 0:
+        return f"{metric}: {comparison.system} and {of.baseline} score the same."
+    better = (difference > 0) != (comparison.metric in LOWER_IS_BETTER)
+    sign = "more than chance explains" if comparison.p_value < SIGNIFICANT else "chance alone may explain it"
+    return (
+        f"{metric}: {comparison.system} is {abs(difference):.2f} {'better' if better else 'worse'} than "
+        f"{of.baseline}; {sign} {evidence}."
+    )
+
+
+def probability(p_value: float) -> str:
+    """Write a p-value as it is quoted."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
+def words_basis(report: Report) -> str:
+    """Say in which text the words were counted."""
+    words = report.training_words
+    if words is None:
+        return "by how often it occurs in the references, since the training text is not at hand"
+    lines = counted(words.n_lines, "line")
+    return (
+        f"by how often it occurs in {'the' if words.complete else 'the first'} {lines} of the training text"
+    )
+
+
+def signatures(report: Report) -> list[tuple[str, str]]:
+    """Return each metric's signatures, all different ones once."""
+    found = {
+        (METRIC_NAMES[metric], score.signature): None
+        for of in report.sets
+        for system in of.systems
+        for metric, score in system.scores.items()
+    }
+    return list(found)
