@@ -1,0 +1,199 @@
+"""A report without a browser: what it says in words, that strangers' text is escaped, and its Markdown."""
+
+import json
+import re
+from dataclasses import replace
+from html import unescape
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from tests.demo_report import SETTINGS, demo_report, system
+from tfcli.scoring.analysis import WordCounts
+from tfcli.scoring.findings import find, headline, probability, verdict, words_basis
+from tfcli.scoring.report import Report, ReportComparison, ReportScore, ReportSet
+from tfcli.scoring.report_html import html_page, line_rows
+from tfcli.scoring.report_markdown import markdown
+
+ATTACK = "<script>alert(1)</script> & <b onclick='x'> | `a` [x](http://x) *b*"
+N_LINES = 40
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return demo_report(N_LINES)
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Report:
+    ref = [f"ref {ATTACK}", "fine"]
+    systems = [system(f"mine {ATTACK}", [ATTACK, "fine"], [ref]), system("theirs", ["ref", "fin"], [ref])]
+    of = ReportSet(f"set {ATTACK}", [f"src {ATTACK}", "c"], [ref], systems, "theirs")
+    return Report(f"title {ATTACK}", [of], SETTINGS, provenance=[(ATTACK, ATTACK)])
+
+
+def data_of(page: str) -> list[Any]:
+    return [
+        json.loads(found) for found in re.findall(r'<script type="application/json">(.*?)</script>', page)
+    ]
+
+
+def test_a_headline_tells_the_scores_and_the_interval_of_the_first(report: Report) -> None:
+    of = report.sets[0]
+    scores = {"bleu": ReportScore(40.123, "s", (38.0, 42.5)), "ter": ReportScore(50.0, "t")}
+    assert headline(of, replace(of.systems[0], scores=scores)) == (
+        "On news (40 lines), better scores BLEU 40.12 (95 % interval 38.00 to 42.50), TER 50.00."
+    )
+
+
+VERDICTS = {
+    ("bleu", 1.5, 0.01): "BLEU: new is 1.50 better than old; more than chance explains (p = 0.010).",
+    ("chrf", -0.25, 0.4): "chrF: new is 0.25 worse than old; chance alone may explain it (p = 0.400).",
+    ("ter", -2.0, 0.0001): "TER: new is 2.00 better than old; more than chance explains (p < 0.001).",
+    ("ter", 2.0, 0.05): "TER: new is 2.00 worse than old; chance alone may explain it (p = 0.050).",
+    ("bleu", 0.0, 1.0): "BLEU: new and old score the same.",
+}
+
+
+@pytest.mark.parametrize("case", VERDICTS)
+def test_a_verdict_knows_which_way_is_better_and_what_chance_explains(case: tuple[str, float, float]) -> None:
+    metric, difference, p_value = case
+    of = ReportSet("news", None, [["a"]], [], "old")
+    assert verdict(of, ReportComparison("new", metric, difference, None, p_value)) == VERDICTS[case]
+
+
+def test_a_verdict_has_the_interval_of_the_difference() -> None:
+    of = ReportSet("news", None, [["a"]], [], "old")
+    told = verdict(of, ReportComparison("new", "bleu", 1.0, (-0.25, 2.25), 0.11))
+    assert "(95 % interval of the difference -0.25 to +2.25, p = 0.110)" in told
+    assert probability(0.0009) == "p < 0.001"
+
+
+def test_it_is_said_in_which_text_words_were_counted(report: Report) -> None:
+    assert "in the 300 lines of the training text" in words_basis(report)
+    part = replace(report, training_words=WordCounts({}, 1000, complete=False))
+    assert "in the first 1,000 lines of the training text" in words_basis(part)
+    assert "in the references, since the training text is not at hand" in words_basis(
+        replace(report, training_words=None)
+    )
+
+
+def test_systems_of_one_name_would_be_taken_for_each_other(report: Report) -> None:
+    of = report.sets[0]
+    with pytest.raises(ValueError, match="names of their own"):
+        find(replace(report, sets=[replace(of, systems=[of.systems[0]] * 2)]))
+
+
+def test_the_page_has_every_line_of_every_system(report: Report) -> None:
+    (data,) = data_of(html_page(report))
+    of = report.sets[0]
+    assert data == json.loads(json.dumps(line_rows(find(report)[0])))
+    assert data["systems"] == ["better", "worse"]
+    assert data["baseline"]
+    assert len(data["lines"]) == N_LINES
+    for n, (src, *systems) in enumerate(data["lines"]):
+        assert src == (of.src or [])[n]
+        for one, (_, hyp, ref) in zip(of.systems, systems, strict=True):
+            assert "".join(hyp) == one.hypotheses[n]
+            assert "".join(ref) == of.references[0][n]
+
+
+def test_the_page_has_scores_intervals_signatures_verdicts_and_provenance(report: Report) -> None:
+    text = unescape(re.sub(r"\s+", " ", html_page(report)))
+    for one in report.sets[0].systems:
+        for score in one.scores.values():
+            assert f"{score.score:.2f}" in text
+            assert "{:.2f} to {:.2f}".format(*score.interval or (0, 0)) in text
+            assert score.signature in text
+    for comparison in report.sets[0].comparisons:
+        assert verdict(report.sets[0], comparison) in text
+    assert "tfcli eval better --baseline worse" in text
+
+
+def test_the_page_escapes_what_strangers_wrote(hostile: Report) -> None:
+    page = html_page(hostile)
+    assert ATTACK not in page
+    assert page.count("<script") == page.count("</script>") == 2
+    assert "<b onclick" not in page
+    assert "http://x" in data_of(page)[0]["lines"][0][0]
+
+
+def test_the_page_names_no_address_and_the_hash_of_its_script(report: Report) -> None:
+    page = html_page(report)
+    assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)
+    assert not re.search(r"@import|url\(", page)
+    assert len(re.findall(r"script-src 'sha256-[\w+/]{43}='", page)) == 1
+
+
+def test_a_report_without_source_baseline_or_training_text_says_so() -> None:
+    ref = ["a dog", "a cat"]
+    report = Report(
+        "files", [ReportSet("out", None, [ref], [system("out", ["a dog", "cat"], [ref])])], SETTINGS
+    )
+    for text in (html_page(report), markdown(report)):
+        assert "no source is at hand" in text
+        assert "the training text is not at hand" in text
+        assert "Words of the reference" in text
+        assert "baseline" not in re.sub(r"<s(tyle|cript).*?</s", "", text, flags=re.DOTALL)
+        assert "Largest" not in text
+
+
+def cells(text: str) -> list[list[str]]:
+    """Return the rows of all tables as a renderer of Markdown sees them, their cells as plain text."""
+    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(text)
+    rows: list[list[str]] = []
+    in_cell = False
+    for token in tokens:
+        if token.type == "tr_open":
+            rows.append([])
+        elif token.type in ("th_open", "td_open"):
+            in_cell = True
+        elif token.type == "inline" and in_cell:
+            in_cell = False
+            assert all(child.type in ("text", "text_special") for child in token.children or []), (
+                token.content
+            )
+            rows[-1].append("".join(child.content for child in token.children or []))
+    return rows
+
+
+def test_markdown_has_the_facts_of_the_page(report: Report) -> None:
+    text = markdown(report)
+    found = find(report)[0]
+    rows = cells(text)
+    best = found.systems[0]
+    for one in report.sets[0].systems:
+        for score in one.scores.values():
+            assert f"`{score.signature}`" in text
+            assert any(
+                "{:.2f} ({:.2f} to {:.2f})".format(score.score, *score.interval or (0, 0)) in row
+                for row in rows
+            )
+    for n in (*best.gains, *best.losses, *best.worst):
+        assert any(row[0] == f"{n + 1:,}" and best.system.hypotheses[n] in row for row in rows), n
+    for comparison in report.sets[0].comparisons:
+        assert f"- {verdict(report.sets[0], comparison)}" in text
+    assert ["command", "tfcli eval better --baseline worse"] in rows
+    assert [[group.label for group in best.analysis.ratios]] == [
+        [row[0] for row in rows if row[0] in {group.label for group in best.analysis.ratios}]
+    ]
+
+
+def test_markdown_shows_what_strangers_wrote_as_text(hostile: Report) -> None:
+    text = markdown(hostile)
+    rendered = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    assert "<script" not in rendered
+    assert "<b " not in rendered
+    assert "<a " not in rendered
+    assert [ATTACK, ATTACK] in cells(text)
+
+
+@given(st.text(st.sampled_from("a<&;|`*_[]()#\\ \n\u2028!~-1.$@"), max_size=25))
+def test_any_text_fits_into_a_cell_of_markdown(line: str) -> None:
+    ref = ["x y"]
+    of = ReportSet("s", None, [ref], [replace(system("mine", ["x"], [ref]), hypotheses=[line])])
+    shown = [row for row in cells(markdown(Report("t", [of], SETTINGS))) if row[:1] == ["1"] and "x y" in row]
+    assert [row[-1] for row in shown] == [" ".join(line.split())]
