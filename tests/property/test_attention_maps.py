@@ -68,7 +68,9 @@ def test_the_target_is_read_from_its_begin_mark_on_and_without_its_end(tiny_mode
     with torch.inference_mode():  # the first decoder layer sees nothing but the pieces it has read
         heads = model.decoder[0].self_attention
         x = model.tgt_embedding(torch.tensor([[Tokenizer.bos_id, *TGT[:-1]]]), transformer.Layout(None))
-        q, k, _ = heads.qkv(model.decoder[0].self_attention_norm(x))[0].view(5, 3, 4, 4).unbind(1)  # (T, H, E)
+        q, k, _ = (
+            heads.qkv(model.decoder[0].self_attention_norm(x))[0].view(5, 3, 4, 4).unbind(1)
+        )  # (T, H, E)
     scores = torch.einsum("the,she->hts", q, k) / 2
     scores = scores.masked_fill(torch.ones(5, 5).triu(1).bool(), -torch.inf)
     np.testing.assert_allclose(maps.decoder[0], scores.softmax(-1).numpy(), rtol=1e-4, atol=1e-6)

@@ -36,7 +36,7 @@ def about_folder(folder: Path) -> dict[str, Any]:
     weights = [path / "model.safetensors" for path in model_folders]
     checkpoints = _checkpoints(folder) if is_run else {}
     recipe = _recipe_values(folder / "recipe.yaml") if is_run else {}
-    metrics = _json_lines(folder / "metrics.jsonl") if is_run else []
+    metrics = json_lines(folder / "metrics.jsonl") if is_run else []
     recipe_model, data, training = (_part(recipe, name) for name in ("model", "data", "training"))
     rows = (line["step"] for line in metrics if isinstance(line.get("step"), int))
     last_step = max([*checkpoints, *rows], default=None)
@@ -250,7 +250,7 @@ def _json_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _json_lines(path: Path) -> list[dict[str, Any]]:
+def json_lines(path: Path) -> list[dict[str, Any]]:
     """Return the records of a log that may be growing: a line that is not whole yet is left out."""
     try:
         content = path.read_bytes()

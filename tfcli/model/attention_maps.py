@@ -15,7 +15,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,6 +25,7 @@ from tfcli.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from tfcli.model.transformer import Transformer
@@ -89,8 +89,9 @@ class _Listener(TorchFunctionMode):
         return result
 
 
-def _weights(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, **options: Any) -> Tensor:
+def _weights(q: Tensor, k: Tensor, _: Tensor, attn_mask: Tensor | None = None, **options: Any) -> Tensor:
     """Return the weights of `scaled_dot_product_attention` for heads q (1, H, T, E), of which groups may share a k."""
+    assert not options.get("is_causal"), "the network says by a mask what follows"
     scale = options.get("scale") or q.shape[-1] ** -0.5
     scores = (q * scale) @ k.repeat_interleave(q.shape[1] // k.shape[1], dim=1).transpose(-2, -1)
     if attn_mask is not None:
