@@ -3,12 +3,16 @@
 import gzip
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tfcli.recipe.schema import ScoringSection
 from tfcli.scoring.analysis import count_words
-from tfcli.scoring.metrics import score
-from tfcli.scoring.report import Report, ReportComparison, ReportScore, ReportSet, ReportSystem
+from tfcli.scoring.evaluation import HeldOutSet
+from tfcli.scoring.measure import measure
+from tfcli.scoring.plan import Plan
+from tfcli.scoring.report import Report
+from tfcli.scoring.results import SetResult
 
 DEMO = Path(__file__).resolve().parents[1] / "data" / "demo"
 SETTINGS = ScoringSection()
@@ -33,32 +37,30 @@ def disturbed(lines: Sequence[str], share: float, seed: int) -> list[str]:
     ]
 
 
-def system(
-    name: str, hypotheses: Sequence[str], references: Sequence[Sequence[str]], scored: int | None = None
-) -> ReportSystem:
-    """Return a system with its scores, of only the first lines where many would take their time."""
-    found = score(hypotheses[:scored], [reference[:scored] for reference in references], SETTINGS)
-    scores = {
-        metric: ReportScore(one.score, one.signature, (one.score - 1.5, one.score + 1.5))
-        for metric, one in found.items()
-    }
-    return ReportSystem(name, hypotheses, scores)
+def scored(
+    name: str,
+    src: list[str] | None,
+    references: list[list[str]],
+    systems: dict[str, list[str]],
+    *,
+    compared: bool = False,
+    only: int | None = None,
+) -> SetResult:
+    """Return a set with its scores, of only so many lines where all would take their time."""
+    some = {system: lines[:only] for system, lines in systems.items()}
+    held_out = HeldOutSet(name, src, [reference[:only] for reference in references])
+    found = measure(held_out, some, Plan(resamples=100), compared=compared)
+    whole = [replace(one, hypotheses=systems[one.name]) for one in found.systems]
+    return replace(found, references=references, systems=whole)
 
 
-def demo_report(count: int, *, scored: int | None = None) -> Report:
+def demo_report(count: int, *, only: int | None = None) -> Report:
     """Return a report of a system and its baseline on so many lines."""
     src, ref = demo_lines("train.en", count), demo_lines("train.de", count)
-    better = system("better", disturbed(ref, 0.1, 1), [ref], scored)
-    worse = system("worse", disturbed(ref, 0.25, 2), [ref], scored)
-    comparisons = [
-        ReportComparison(
-            "better", metric, better.scores[metric].score - worse.scores[metric].score, (0.5, 2.5), 0.0004
-        )
-        for metric in better.scores
-    ]
+    systems = {"worse": disturbed(ref, 0.25, 2), "better": disturbed(ref, 0.1, 1)}
     return Report(
         "better against worse",
-        [ReportSet("news", src, [ref], [better, worse], "worse", comparisons)],
+        [scored("news", src, [ref], systems, compared=True, only=only)],
         SETTINGS,
         count_words(demo_lines("valid.de", 300), SETTINGS),
         provenance=[("command", "tfcli eval better --baseline worse"), ("commit", "0123456789abcdef")],

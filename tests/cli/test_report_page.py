@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.browser import CHROMIUM, DRIVER, MISSING, Browser, chromium
-from tests.demo_report import SETTINGS, demo_report, system
+from tests.demo_report import SETTINGS, demo_report, scored
 from tfcli.scoring.findings import find
-from tfcli.scoring.report import Picture, Report, ReportSet
+from tfcli.scoring.picture import Picture
+from tfcli.scoring.report import Report
 from tfcli.scoring.report_html import html_page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None or DRIVER is None, reason=MISSING)
@@ -88,9 +89,8 @@ def test_its_policy_lets_nothing_be_fetched_and_no_other_script_run(browser: Bro
 
 
 def test_what_strangers_wrote_is_text(browser: Browser, tmp_path: Path) -> None:
-    hostile = [system(name, [ATTACK, "a b"], [["good", "a b"]]) for name in (f"mine {ATTACK}", "theirs")]
-    hostile[1] = replace(hostile[1], hypotheses=["good", "a b"])
-    of = ReportSet(f"set {ATTACK}", [f"src {ATTACK}", "c"], [["good", "a b"]], hostile, "theirs")
+    hostile = {"theirs": ["good", "a b"], f"mine {ATTACK}": [ATTACK, "a b"]}
+    of = scored(f"set {ATTACK}", [f"src {ATTACK}", "c"], [["good", "a b"]], hostile, compared=True)
     path = tmp_path / "report.html"
     path.write_text(html_page(Report(f"title {ATTACK}", [of], SETTINGS, provenance=[(ATTACK, ATTACK)])))
     browser.open(path)
@@ -125,7 +125,7 @@ def test_lines_are_sorted_by_each_column_of_numbers(browser: Browser, page: Path
 
 def test_a_line_without_a_score_comes_last_either_way(browser: Browser, tmp_path: Path) -> None:
     ref = ["a dog", "", "a cat"]
-    of = ReportSet("blank", None, [ref], [system("mine", ["a dog", "", "dogs"], [ref])])
+    of = scored("blank", None, [ref], {"mine": ["a dog", "", "dogs"]})
     path = tmp_path / "report.html"
     path.write_text(html_page(Report("blank", [of], SETTINGS)))
     browser.open(path)
@@ -174,13 +174,10 @@ def test_more_lines_come_a_slice_at_a_time_or_all_at_once(browser: Browser, page
 
 def test_one_of_several_systems_is_chosen(browser: Browser, tmp_path: Path) -> None:
     ref = ["a dog sleeps", "a cat"]
-    systems = [
-        system("first", ["a dog", "a cat"], [ref]),
-        system("second", ["a dog sleeps", "no"], [ref]),
-        system("old", ["dog", "cat"], [ref]),
-    ]
+    systems = {"old": ["dog", "cat"], "first": ["a dog", "a cat"], "second": ["a dog sleeps", "no"]}
+    of = scored("s", None, [ref], systems, compared=True)
     path = tmp_path / "report.html"
-    path.write_text(html_page(Report("three", [ReportSet("s", None, [ref], systems, "old")], SETTINGS)))
+    path.write_text(html_page(Report("three", [of], SETTINGS)))
     browser.open(path)
     sort_by(browser, "Line")
     assert column(browser, "first") == ["a dog", "a cat"]
@@ -198,7 +195,7 @@ def test_two_thousand_lines_are_there_in_a_second_and_five_megabytes(
     browser: Browser, tmp_path: Path
 ) -> None:
     path = tmp_path / "report.html"
-    path.write_text(html_page(demo_report(2000, scored=50)), encoding="utf-8")
+    path.write_text(html_page(demo_report(2000, only=50)), encoding="utf-8")
     assert path.stat().st_size < 5_000_000
     times = []
     for _ in range(3):  # the best of three: other tests run beside this one

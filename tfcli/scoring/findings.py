@@ -6,17 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tfcli.scoring.analysis import FREQUENCIES, WordScore, analyse, largest_changes, worst_lines
+from tfcli.scoring.results import METRIC_NAMES
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tfcli.scoring.analysis import SystemAnalysis
-    from tfcli.scoring.report import Report, ReportComparison, ReportSet, ReportSystem
+    from tfcli.scoring.report import Report
+    from tfcli.scoring.results import SetResult, SystemResult
 
-METRIC_NAMES = {"bleu": "BLEU", "chrf": "chrF", "ter": "TER"}
-LOWER_IS_BETTER = ("ter",)
-SIGNIFICANT = 0.05
 CHANGES_SHOWN = 5
 WORST_SHOWN = 10
 
@@ -25,7 +24,7 @@ WORST_SHOWN = 10
 class SystemFindings:
     """A system, its analysis, and the lines worth a look by their index."""
 
-    system: ReportSystem
+    system: SystemResult
     analysis: SystemAnalysis
     worst: list[int]
     gains: list[int]
@@ -36,7 +35,7 @@ class SystemFindings:
 class SetFindings:
     """A set with the systems that are compared, and the baseline where there is one."""
 
-    of: ReportSet
+    of: SetResult
     systems: list[SystemFindings]
     baseline: SystemFindings | None
 
@@ -63,7 +62,7 @@ def find(report: Report, advance: Callable[[int], None] = lambda _: None) -> lis
     return [_find_in_set(report, of, advance) for of in report.sets]
 
 
-def _find_in_set(report: Report, of: ReportSet, advance: Callable[[int], None]) -> SetFindings:
+def _find_in_set(report: Report, of: SetResult, advance: Callable[[int], None]) -> SetFindings:
     analyses = {
         system.name: analyse(
             of.src, of.references, system.hypotheses, report.settings, report.training_words, advance
@@ -84,37 +83,25 @@ def _find_in_set(report: Report, of: ReportSet, advance: Callable[[int], None]) 
     return SetFindings(of, [one for one in found if one is not baseline], baseline)
 
 
-def headline(of: ReportSet, system: ReportSystem) -> str:
+def headline(of: SetResult, system: SystemResult) -> str:
     """Say in a sentence what a system scores on a set."""
     told = [f"{METRIC_NAMES[metric]} {score.score:.2f}" for metric, score in system.scores.items()]
     first = next(iter(system.scores.values()))
     if first.interval is not None:
-        told[0] += " (95 % interval {:.2f} to {:.2f})".format(*first.interval)
+        told[0] += f" (95 % interval {first.interval.low:.2f} to {first.interval.high:.2f})"
     return (
         f"On {of.name} ({counted(len(system.hypotheses), 'line')}), {system.name} scores {', '.join(told)}."
     )
 
 
-def verdict(of: ReportSet, comparison: ReportComparison) -> str:
-    """Say in a sentence how a system compares with the baseline, and whether chance would explain it."""
-    metric, difference = METRIC_NAMES[comparison.metric], comparison.difference
-    interval = ""
-    if comparison.interval is not None:
-        interval = "95 % interval of the difference {:+.2f} to {:+.2f}, ".format(*comparison.interval)
-    evidence = f"({interval}{probability(comparison.p_value)})"
-    if difference == 0:
-        return f"{metric}: {comparison.system} and {of.baseline} score the same."
-    better = (difference > 0) != (comparison.metric in LOWER_IS_BETTER)
-    sign = "more than chance explains" if comparison.p_value < SIGNIFICANT else "chance alone may explain it"
-    return (
-        f"{metric}: {comparison.system} is {abs(difference):.2f} {'better' if better else 'worse'} than "
-        f"{of.baseline}; {sign} {evidence}."
-    )
-
-
-def probability(p_value: float) -> str:
-    """Write a p-value as it is quoted."""
-    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+def verdicts(found: Sequence[SetFindings]) -> list[str]:
+    """Say of each comparison with a baseline how it came out; with the set's name where there are several."""
+    return [
+        f"On {one.of.name}, {comparison.words}." if len(found) > 1 else f"{comparison.words}."
+        for one in found
+        for system in one.systems
+        for comparison in system.system.comparisons.values()
+    ]
 
 
 def words_basis(report: Report) -> str:
@@ -128,12 +115,20 @@ def words_basis(report: Report) -> str:
     )
 
 
+def metrics_of(report: Report) -> dict[str, str]:
+    """Return the metrics that anything was scored with, and their names for people."""
+    used = {metric for of in report.sets for system in of.systems for metric in system.scores}
+    return {metric: name for metric, name in METRIC_NAMES.items() if metric in used}
+
+
 def signatures(report: Report) -> list[tuple[str, str]]:
-    """Return each metric's signatures, all different ones once."""
+    """Return each metric's signatures, and those of its comparisons, all different ones once."""
     found = {
-        (METRIC_NAMES[metric], score.signature): None
+        (name, quoted.signature): None
+        for metric, name in metrics_of(report).items()
         for of in report.sets
         for system in of.systems
-        for metric, score in system.scores.items()
+        for quoted in (system.scores.get(metric), system.comparisons.get(metric))
+        if quoted is not None
     }
     return list(found)

@@ -12,7 +12,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfcli.scoring.findings import METRIC_NAMES, find, headline, signatures, verdict, words_basis
+from tfcli.scoring.findings import find, headline, metrics_of, signatures, verdicts, words_basis
 from tfcli.scoring.words import differences
 from tfcli.wording import counted
 
@@ -41,10 +41,10 @@ def html_page(report: Report, advance: Callable[[int], None] = lambda _: None) -
             report=report,
             sets=[{"found": one, "rows": line_rows(one), "samples": _samples(one)} for one in found],
             headlines=[headline(one.of, system.system) for one in found for system in one.all_systems],
-            verdicts=[verdict(one.of, comparison) for one in found for comparison in one.of.comparisons],
+            verdicts=verdicts(found),
             signatures=signatures(report),
             words_basis=words_basis(report),
-            metrics=METRIC_NAMES,
+            metrics=metrics_of(report),
             # our own files and drawings: all else is escaped
             style=Markup((PAGE / "report.css").read_text(encoding="utf-8")),  # noqa: S704
             script=Markup(script),  # noqa: S704

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tfcli.scoring.findings import METRIC_NAMES, find, headline, signatures, verdict, words_basis
+from tfcli.scoring.findings import find, headline, metrics_of, signatures, verdicts, words_basis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from tfcli.scoring.findings import SetFindings, SystemFindings
     from tfcli.scoring.report import Report
@@ -29,12 +29,12 @@ def markdown(report: Report, advance: Callable[[int], None] = lambda _: None) ->
         f"# {_plain(report.title)}",
         *(_plain(headline(one.of, system.system)) for one in found for system in one.all_systems),
         "## Scores",
-        _scores(found),
-        "Higher is better for BLEU and chrF, lower for TER; in brackets 95 % intervals, where they were counted.",
+        _scores(found, metrics_of(report)),
+        "In brackets 95 % intervals. Of TER, less is better.",
     ]
-    verdicts = [_plain(verdict(one.of, comparison)) for one in found for comparison in one.of.comparisons]
-    if verdicts:
-        parts += ["### Against the baseline", "\n".join(f"- {sentence}" for sentence in verdicts)]
+    compared = verdicts(found)
+    if compared:
+        parts += ["### Against the baseline", "\n".join(f"- {_plain(sentence)}" for sentence in compared)]
     parts += ["### Signatures", "\n".join(f"- {metric}: `{text}`" for metric, text in signatures(report))]
     for one in found:
         parts += _set(report, one)
@@ -46,20 +46,20 @@ def markdown(report: Report, advance: Callable[[int], None] = lambda _: None) ->
     return "\n\n".join(parts) + "\n"
 
 
-def _scores(found: Sequence[SetFindings]) -> str:
+def _scores(found: Sequence[SetFindings], metrics: Mapping[str, str]) -> str:
     rows = []
     for one in found:
         for system in one.all_systems:
             name = _plain(system.system.name) + (" (baseline)" if system is one.baseline else "")
             row = [_plain(one.of.name), name, f"{len(system.system.hypotheses):,}"]
-            for metric in METRIC_NAMES:
+            for metric in metrics:
                 score = system.system.scores.get(metric)
                 cell = "" if score is None else f"{score.score:.2f}"
                 if score is not None and score.interval is not None:
-                    cell += " ({:.2f} to {:.2f})".format(*score.interval)
+                    cell += f" ({score.interval.low:.2f} to {score.interval.high:.2f})"
                 row.append(cell)
             rows.append(row)
-    return _table(["set", "system", "lines", *METRIC_NAMES.values()], rows)
+    return _table(["set", "system", "lines", *metrics.values()], rows)
 
 
 def _set(report: Report, found: SetFindings) -> list[str]:
