@@ -17,7 +17,18 @@ from tfcli import __version__, app
 from tfcli.commands import console
 from tfcli.errors import CheckpointError, DataError, RecipeError, TfcliError, TrainingError
 
-HEAVY = ("torch", "sacrebleu", "sentencepiece", "pydantic", "numpy", "yaml", "safetensors", "tensorboard")
+HEAVY = (
+    "torch",
+    "sacrebleu",
+    "sentencepiece",
+    "pydantic",
+    "numpy",
+    "yaml",
+    "safetensors",
+    "tensorboard",
+    "jinja2",
+    "matplotlib",
+)
 TYPERS_OWN = {"pydantic"}  # Typer 0.29 loads it itself when it parses the options of a verb
 
 

@@ -8,6 +8,7 @@ import typer
 from tfcli.commands.console import print_json
 from tfcli.commands.eval_files import score_files
 from tfcli.commands.eval_plan import plan_of
+from tfcli.commands.eval_report import require_report, write_report
 from tfcli.commands.eval_request import Request, refuse_beside_history, refuse_contradictions
 from tfcli.commands.eval_run import score_run
 from tfcli.commands.eval_show import show, show_history
@@ -162,6 +163,14 @@ def evaluate(
             rich_help_panel=SCORES_PANEL,
         ),
     ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a report: one page that opens offline if FILE ends in .html, Markdown if in .md.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
     history: Annotated[
         bool,
         typer.Option(
@@ -178,6 +187,7 @@ def evaluate(
 
     Example: tfcli eval runs/demo --baseline runs/before
     Example: tfcli eval runs/demo --src test.en --ref test.de
+    Example: tfcli eval runs/demo --report report.html
     Example: tfcli eval --hyp old.en --hyp new.en --ref test.en.gz --json
     """
     request = Request(
@@ -185,12 +195,15 @@ def evaluate(
         data_root=data_root, out=out, src=src, hyps=hyps, refs=refs, testset=testset,
         langpair=langpair, fetch=fetch, tokenize=tokenize, lowercase=lowercase, metrics=metrics,
         comet_model=comet_model, resamples=resamples, seed=seed, baseline=baseline, paired=paired,
+        report=report,
     )  # fmt: skip
     if history:
         _show_history(request, as_json=as_json)
         return
     refuse_contradictions(request)
     plan = plan_of(request)
+    if report is not None:
+        require_report(report, plan)
     results, expected = score_files(request, plan) if run is None else score_run(request, plan)
     if as_json:
         from tfcli.scoring.results import as_json as results_as_json
@@ -198,6 +211,8 @@ def evaluate(
         print_json(results_as_json(results, by_system=run is None))
     else:
         show(results, expected, by_system=run is None)
+    if report is not None:
+        write_report(report, request, plan, results)
 
 
 def _show_history(request: Request, *, as_json: bool) -> None:

@@ -37,6 +37,7 @@ class Request:
     seed: int | None
     baseline: Path | None
     paired: str | None
+    report: Path | None
 
     @property
     def search(self) -> dict[str, object]:

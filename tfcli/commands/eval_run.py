@@ -1,7 +1,7 @@
 """`tfcli eval RUN`: test sets translated by a run, scored, and kept."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -149,7 +149,8 @@ def _evaluate(
         systems = {str(request.run): hypotheses}
         if held_out.name in baselines:
             systems = {_baseline_name(request): baselines[held_out.name], **systems}
-        results.append(measure_aloud(held_out, systems, plan, compared=len(systems) > 1))
+        found = measure_aloud(held_out, systems, plan, compared=len(systems) > 1)
+        results.append(replace(found, origin=origin))
     if kept is not None:
         write_scores(kept.scores, results, origin, warn)
         say(f"translations are in {kept.translations}, scores in {kept.scores}")

@@ -94,7 +94,7 @@ def gist(facts: dict[str, Any]) -> dict[str, str]:
         "best model": _best(facts),
         "weights": _missing_weights(facts),
         "trained": _provenance(environment or config),
-        "command": _command(environment.get("command")),
+        "command": command_line(environment.get("command")),
     }
     return {name: written(value) for name, value in rows.items() if value not in (None, "")}
 
@@ -214,7 +214,8 @@ def _provenance(facts: dict[str, Any]) -> str:
     return ", ".join(part for part in said if part)
 
 
-def _command(command: Any) -> str | None:
+def command_line(command: Any) -> str | None:
+    """Return the command that a run was made with, as it is typed."""
     if not isinstance(command, list):
         return command if isinstance(command, str) else None
     return shlex.join(["tfcli", *map(str, command[1:])])

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 REQUIRED_PACKAGES = (
     "torch", "numpy", "sentencepiece", "sacrebleu", "safetensors", "pydantic", "pyyaml", "typer", "rich",
 )  # fmt: skip
-OPTIONAL_PACKAGES = ("ctranslate2", "tensorboard")
+OPTIONAL_PACKAGES = ("ctranslate2", "tensorboard", "jinja2", "matplotlib")
 
 
 def info(
@@ -120,8 +120,8 @@ def about_installation() -> dict[str, Any]:
         "cpus_usable": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "compiler": next((name for name in ("c++", "g++", "clang++", "cl") if shutil.which(name)), None),
         "devices": _devices(),
-        "packages": {name: _version(name) for name in REQUIRED_PACKAGES},
-        "optional packages": {name: _version(name) for name in OPTIONAL_PACKAGES},
+        "packages": {name: version_of(name) for name in REQUIRED_PACKAGES},
+        "optional packages": {name: version_of(name) for name in OPTIONAL_PACKAGES},
     }
 
 
@@ -137,7 +137,8 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """Return the version of a package that is installed."""
     from importlib import metadata  # which loads the standard library's e-mail parser: 30 ms
 
     try:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tfcli.scoring.history import Origin
+
 METRIC_NAMES = {
     "bleu": "BLEU",
     "chrf": "chrF",
@@ -136,6 +138,8 @@ class SetResult:
     systems: list[SystemResult]
     baseline: str | None = None
     """The name of the system that the others are compared with, the first one."""
+    origin: Origin | None = None
+    """What translated, where it was done here."""
 
     @property
     def n_lines(self) -> int:
