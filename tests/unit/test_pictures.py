@@ -92,9 +92,9 @@ def test_ids_that_are_referred_to_are_there_and_no_two_pictures_share_one(pictur
 def test_settings_of_the_reader_change_nothing_and_are_not_changed(pictures):
     import matplotlib as mpl
 
-    with mpl.rc_context({"lines.linewidth": 9.0, "svg.fonttype": "path", "font.size": 30.0}):
+    with mpl.rc_context({"lines.linestyle": "--", "svg.fonttype": "path", "font.size": 30.0}):
         assert training_picture(Course(LOSSES, LOSSES[1::3], BLEUS)) == pictures[0]
-        assert mpl.rcParams["lines.linewidth"] == 9.0
+        assert mpl.rcParams["lines.linestyle"] == "--"
 
 
 def test_the_best_bleu_of_a_run_is_the_first_that_none_is_better_than():

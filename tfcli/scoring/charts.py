@@ -163,13 +163,13 @@ def _drawing(size: Size) -> Iterator[Figure]:
 
 
 def _curve(axes: Axes, points: Points, colour: str, name: str, *, marked: bool = False) -> None:
-    """Draw a series whose values may be infinite or no numbers; of a long one, the means of neighbours."""
+    """Draw a series, with a gap where a value is not finite; of a long one, the means of neighbours."""
     if not points:
         return
     group = -(-len(points) // _MOST_POINTS)
     parts = [points[i : i + group] for i in range(0, len(points), group)]
     steps = [part[-1][0] for part in parts]
-    values = [_finite(math.fsum(value for _, value in part) / len(part)) for part in parts]
+    values = [sum(value for _, value in part) / len(part) for part in parts]
     few = marked and len(points) <= 30
     axes.plot(
         steps, values, color=colour, label=name, marker="o" if few or len(points) == 1 else None, markersize=4
@@ -183,11 +183,6 @@ def _whole_numbers() -> Any:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=6, integer=True)
-
-
-def _finite(value: float) -> float:
-    """Return what is drawn as a value: nothing where it is infinite."""
-    return value if math.isfinite(value) else math.nan
 
 
 def _legend(axes: Axes, names: Sequence[str]) -> None:
