@@ -173,6 +173,7 @@ def test_ci_runs_make_test_from_the_root_and_passes_its_exit_code_on(tmp_path: P
     shutil.copy(ROOT / ".ci/run", tmp_path / "main/.ci/run")
     if with_data:
         (tmp_path / "shared/data").mkdir(parents=True)
+    write_program(tmp_path / "bin/chromedriver", "#!/bin/sh\n")
     env = {name: value for name, value in os.environ.items() if name != "TFCLI_DATA"}
     env["PATH"] = f"{tmp_path / 'bin'}{os.pathsep}{env['PATH']}"
     result = subprocess.run(
@@ -180,6 +181,37 @@ def test_ci_runs_make_test_from_the_root_and_passes_its_exit_code_on(tmp_path: P
     )
     data = str(tmp_path / "shared/data") if with_data else "unset"
     assert (result.returncode, result.stdout) == (7, f"{tmp_path / 'main'}|test|{data}\n")
+
+
+@pytest.mark.parametrize("apt_works", [True, False])
+def test_ci_installs_a_browser_where_there_is_none_and_goes_on_if_it_cannot(
+    tmp_path: Path, apt_works: bool
+) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "main/.ci").mkdir(parents=True)
+    shutil.copy(ROOT / ".ci/run", tmp_path / "main/.ci/run")
+    write_program(tmp_path / "bin/make", FAKE_MAKE)
+    write_program(tmp_path / "bin/id", "#!/bin/sh\necho 0\n")
+    write_program(
+        tmp_path / "bin/apt-get",
+        f'#!/bin/sh\necho "$@" >> "{tmp_path}/calls"\nexit {0 if apt_works else 100}\n',
+    )
+    for tool in ("bash", "sh", "env", "dirname", "timeout"):
+        found = shutil.which(tool)
+        assert found is not None
+        (tmp_path / "bin" / tool).symlink_to(found)
+    result = subprocess.run(
+        [tmp_path / "main/.ci/run"],
+        env={"PATH": str(tmp_path / "bin")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (result.returncode, result.stdout) == (7, f"{tmp_path / 'main'}|test|unset\n")
+    assert ("no Chromium could be installed" in result.stderr) != apt_works
+    calls = (tmp_path / "calls").read_text().split("\n")[:-1]
+    assert calls[0] == "update"
+    assert not apt_works or calls[1] == "install -y --no-install-recommends chromium chromium-driver"
 
 
 def test_the_readme_names_the_command_that_ci_runs() -> None:
