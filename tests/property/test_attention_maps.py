@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from tfcli.model import transformer
+from tfcli.model import attention
 from tfcli.model.attention_maps import attention_maps
+from tfcli.model.layout import Layout
 from tfcli.text.tokenizer import Tokenizer
 
 EOS = Tokenizer.eos_id
@@ -14,7 +15,7 @@ KINDS = [
     {"norm": norm, "positions": positions}
     for norm in ("pre", "post")
     for positions in ("sinusoidal", "learned", "rotary")
-]
+] + [{"n_kv_heads": 2, "qk_norm": True, "norm_kind": "rms"}]
 
 
 def parts(maps):
@@ -25,14 +26,14 @@ def parts(maps):
 def attended(monkeypatch):
     """Return a list that fills with the values and the result of every attention, in the network's order."""
     seen = []
-    attend = transformer.attend
+    attend = attention.attend
 
     def watched(q, k, v, *more):
         result = attend(q, k, v, *more)
         seen.append((v[0].numpy(), result[0].numpy()))
         return result
 
-    monkeypatch.setattr(transformer, "attend", watched)
+    monkeypatch.setattr(attention, "attend", watched)
     return seen
 
 
@@ -40,20 +41,21 @@ def attended(monkeypatch):
 @pytest.mark.parametrize("kind", KINDS)
 def test_weights_times_values_are_what_attention_returns(tiny_model, kind, kernel, attended, monkeypatch):
     if kernel == "fused":
-        monkeypatch.setattr(transformer, "EXPLICIT_BELOW", 0)
+        monkeypatch.setattr(attention, "EXPLICIT_BELOW", 0)
     model = tiny_model(n_encoder_layers=3, **kind)
     maps = attention_maps(model, SRC, TGT)
     assert [part.shape for part in parts(maps)] == [(3, 4, 6, 6), (2, 4, 5, 5), (2, 4, 5, 6)]
     in_order = [*maps.encoder, maps.decoder[0], maps.cross[0], maps.decoder[1], maps.cross[1]]
     assert len(attended) == len(in_order)
     for weights, (values, result) in zip(in_order, attended, strict=True):
+        values = values.repeat(len(weights) // len(values), axis=0)  # of grouped heads
         np.testing.assert_allclose(weights @ values, result, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kernel", ["explicit", "fused"])
 def test_rows_sum_to_one_and_what_follows_weighs_nothing(tiny_model, kernel, monkeypatch):
     if kernel == "fused":
-        monkeypatch.setattr(transformer, "EXPLICIT_BELOW", 0)
+        monkeypatch.setattr(attention, "EXPLICIT_BELOW", 0)
     maps = attention_maps(tiny_model(), SRC, TGT)
     for part in parts(maps):
         np.testing.assert_allclose(part.sum(axis=-1), 1.0, rtol=1e-5)
@@ -67,7 +69,7 @@ def test_the_target_is_read_from_its_begin_mark_on_and_without_its_end(tiny_mode
     maps = attention_maps(model, SRC, TGT)
     with torch.inference_mode():  # the first decoder layer sees nothing but the pieces it has read
         heads = model.decoder[0].self_attention
-        x = model.tgt_embedding(torch.tensor([[Tokenizer.bos_id, *TGT[:-1]]]), transformer.Layout(None))
+        x = model.tgt_embedding(torch.tensor([[Tokenizer.bos_id, *TGT[:-1]]]), Layout(None))
         q, k, _ = (
             heads.qkv(model.decoder[0].self_attention_norm(x))[0].view(5, 3, 4, 4).unbind(1)
         )  # (T, H, E)
