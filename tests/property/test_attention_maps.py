@@ -48,8 +48,8 @@ def test_weights_times_values_are_what_attention_returns(tiny_model, kind, kerne
     in_order = [*maps.encoder, maps.decoder[0], maps.cross[0], maps.decoder[1], maps.cross[1]]
     assert len(attended) == len(in_order)
     for weights, (values, result) in zip(in_order, attended, strict=True):
-        values = values.repeat(len(weights) // len(values), axis=0)  # of grouped heads
-        np.testing.assert_allclose(weights @ values, result, rtol=1e-5, atol=1e-6)
+        each = values.repeat(len(weights) // len(values), axis=0)  # of grouped heads
+        np.testing.assert_allclose(weights @ each, result, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("kernel", ["explicit", "fused"])
