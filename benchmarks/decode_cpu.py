@@ -91,6 +91,7 @@ def once(options: argparse.Namespace) -> dict[str, float]:
 
     translator = load_translator(
         options.run,
+        engine="torch",
         device="cpu",
         precision=options.precisions[0],
         changes={"beam_size": options.beams[0], "batch_tokens": options.batch_tokens},
