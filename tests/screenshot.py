@@ -1,10 +1,9 @@
 """Take the picture of a report that stands in docs/eval.md: of the embedded corpus, and a run stopped early.
 
-    tfcli train demo --set training.max_steps=300 --out runs/demo
-    tfcli eval runs/demo --beam-size 1 --out greedy
-    tfcli eval runs/demo --baseline greedy --report report.html
-    python -m tests.screenshot report.html docs/images/report.png
-python -m tests.screenshot REPORT.html PICTURE.png [--dark] [--width 1200] [--from 0] [--height 1500]
+tfcli train demo --set training.max_steps=300 --out runs/demo
+tfcli eval runs/demo --beam-size 1 --out greedy
+tfcli eval runs/demo --baseline greedy --report report.html
+python -m tests.screenshot report.html docs/images/report.png
 """
 
 import argparse

@@ -167,7 +167,7 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write a report: one page that opens offline if FILE ends in .html, Markdown if in .md.",
+            help="Write a report: a page (.html) that opens offline, or Markdown (.md).",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
@@ -185,9 +185,8 @@ def evaluate(
 
     A run keeps the scores of its own test sets and settings; all others go only where --out says.
 
-    Example: tfcli eval runs/demo --baseline runs/before
+    Example: tfcli eval runs/demo --baseline runs/before --report new.html
     Example: tfcli eval runs/demo --src test.en --ref test.de
-    Example: tfcli eval runs/demo --report report.html
     Example: tfcli eval --hyp old.en --hyp new.en --ref test.en.gz --json
     """
     request = Request(
