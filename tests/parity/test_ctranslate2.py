@@ -285,7 +285,8 @@ def test_the_converter_knows_every_choice_of_a_network():
         "n_heads",
     }
     of_training = {"dropout", "attention_dropout"}
-    known = sizes | of_training | {"max_positions", "pad_id"} | CHOICES.keys() | MODERN.keys()
+    of_others = {"n_labels", "pooling"}  # no translator has them
+    known = sizes | of_training | of_others | {"max_positions", "pad_id"} | CHOICES.keys() | MODERN.keys()
     assert {field.name for field in fields(ModelConfig)} == known
 
 

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfcli.model.attention import attend_explicitly, causal_mask
-from tfcli.model.layout import Packing
+from tfcli.model.attention import attend_explicitly
+from tfcli.model.layout import Packing, causal_mask
 from tfcli.model.positions import Rotary, sinusoids
 from tfcli.model.transformer import Transformer
 from tfcli.model.varlen import VarlenPacking

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from tests.training_runs import make_run
+from tfcli.decoding.loading import load_translator
 from tfcli.errors import CheckpointError
 from tfcli.model.config import ModelConfig
-from tfcli.model.folder import load_model_folder, save_model_folder
+from tfcli.model.description import describe_model
+from tfcli.model.folder import load_model_folder, load_network, save_model_folder
+from tfcli.model.networks import build_network
 from tfcli.recipe.schema import DecodingSection, ModelSection, TokenizerSection
 from tfcli.text.tokenizer import train_tokenizer
 from tfcli.training.checkpoint import _sha256, checkpoint_folders
@@ -70,6 +73,43 @@ def test_a_folder_of_today_keeps_every_choice(folder_of, tiny_model):
     loaded = load_model_folder(folder).model
     assert loaded.config == model.config
     assert torch.equal(states(loaded), states(model))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"n_encoder_layers": 0}, "language modelling"),
+        ({"n_decoder_layers": 0, "n_labels": 3, "pooling": "first"}, "classification"),
+    ],
+)
+def test_the_two_other_networks_come_back_from_their_folders_and_do_not_translate(
+    folder_of, tiny_config, changes, name
+):
+    folder, model = folder_of(lambda **sizes: build_network(tiny_config(**sizes)).eval(), **changes)
+    loaded = load_network(describe_model(folder))
+    assert type(loaded) is type(model)
+    assert loaded.config == model.config
+    with torch.no_grad():
+        text = torch.tensor([[5, 7, 3]])
+        assert torch.equal(loaded(text), model(text))
+    for engine in ("auto", "torch"):
+        with pytest.raises(CheckpointError, match=f"a network for {name}, expected one for translation"):
+            load_translator(folder, engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("n_labels", None, "n_labels is None"),
+        ("pooling", "last", "pooling is 'last'"),
+        ("n_encoder_layers", 0, "model.n_encoder_layers: must be at least 1, got 0"),
+    ],
+)
+def test_sizes_that_no_classifier_has_are_refused(folder_of, tiny_config, key, value, complaint):
+    folder, _ = folder_of(lambda **sizes: build_network(tiny_config(**sizes)), n_decoder_layers=0, n_labels=3)
+    change_config(folder, lambda config: config["model"].update({key: value}))
+    with pytest.raises(CheckpointError, match=complaint):
+        describe_model(folder)
 
 
 def test_a_key_that_is_missing_from_a_folder_of_today_is_not_guessed(folder_of, tiny_model):

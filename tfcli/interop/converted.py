@@ -48,6 +48,7 @@ def converted_model(
     Raises: CheckpointError when the model folder cannot be used; UnwritableError when neither it nor the cache can be
     written.
     """
+    description.require_translation()
     description.require_fitting_tokenizer()
     origin = _origin(description)
     beside_weights = description.folder / FOLDER

@@ -75,15 +75,6 @@ def attend_between(
     return attend(q, k, v, keys.mask, dropout)
 
 
-def causal_mask(length: int, start: int, device: torch.device, room: int | None = None) -> Tensor:
-    """Return which of the positions 0 .. room - 1 each of the `length` from `start` on may see: none that follows.
-
-    Shapes: (length, room); without `room`, nothing follows the last of the `length`.
-    """
-    seen = torch.arange(room or start + length, device=device)
-    return seen <= seen[start : start + length, None]
-
-
 # --- Multi-head attention, section 3.2.2 -----------------------------------------------------------------------
 
 

@@ -11,9 +11,17 @@ if TYPE_CHECKING:
     from tfcli.recipe.schema import ModelSection
 
 
+Task = Literal["translation", "language_model", "classification"]
+Pooling = Literal["mean", "first"]
+
+
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and choices of an encoder-decoder; the recipe's `model` section with the vocabularies filled in."""
+    """Sizes and choices of a network; the recipe's `model` section with the vocabularies filled in.
+
+    A stack of no layers is one that the network does not have: it is an encoder-decoder, a decoder or an encoder. The
+    last two have one vocabulary, whose size stands for both sides.
+    """
 
     src_vocab_size: int
     tgt_vocab_size: int
@@ -35,6 +43,16 @@ class ModelConfig:
     n_kv_heads: int | None = None
     qk_norm: bool = False
     bias: bool = True
+    # Of a classifier: its labels, and which of the encoder's states the label is told from.
+    n_labels: int | None = None
+    pooling: Pooling = "mean"
+
+    @property
+    def task(self) -> Task:
+        """What the network is for: both stacks translate, a decoder alone continues text, an encoder alone classifies."""
+        if self.n_encoder_layers and self.n_decoder_layers:
+            return "translation"
+        return "language_model" if self.n_decoder_layers else "classification"
 
     @property
     def head_width(self) -> int:

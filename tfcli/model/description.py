@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
 from tfcli import __version__
 from tfcli.errors import CheckpointError
-from tfcli.model.config import ModelConfig
+from tfcli.model.config import ModelConfig, Pooling, Task
 from tfcli.recipe.complaints import explain
 from tfcli.recipe.schema import DecodingSection, ModelSection
 from tfcli.text.tokenizer import Tokenizer
@@ -32,6 +32,11 @@ NO_PICKLES = (
     "loading a pickle can run any program hidden in it, so tfcli never does: get the weights as safetensors, or "
     "train again"
 )
+NAMES: dict[Task, str] = {
+    "translation": "translation",
+    "language_model": "language modelling",
+    "classification": "classification",
+}
 COPY_AGAIN = "copy the whole folder again from where it came, or train again"
 
 
@@ -55,6 +60,17 @@ class ModelDescription:
     def hint(self) -> str:
         """What to do when they do not fit the description."""
         return _hint(self.info)
+
+    def require_translation(self) -> None:
+        """Raise an error when the network does not translate.
+
+        Raises: CheckpointError.
+        """
+        if self.config.task != "translation":
+            raise CheckpointError(
+                f"{self.folder}: a network for {NAMES[self.config.task]}, expected one for translation",
+                "give a folder that `tfcli train` wrote for a recipe with task: translation",
+            )
 
     def require_fitting_tokenizer(self) -> None:
         """Raise an error when the vocabularies are not those of the network.
@@ -163,6 +179,9 @@ def _sections(info: dict[str, Any], config_file: Path) -> tuple[ModelConfig, Dec
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{config_file}: damaged: {error}", hint) from error
     sizes = {key: value for key, value in config.to_dict().items() if key in ModelSection.model_fields}
+    if config.task != "translation":  # the recipe's section knows of no network without one of the stacks
+        absent = "n_encoder_layers" if config.task == "language_model" else "n_decoder_layers"
+        del sizes[absent]
     problems: list[str] = []
     for name, section, values in (
         ("model", ModelSection, sizes),
@@ -174,10 +193,15 @@ def _sections(info: dict[str, Any], config_file: Path) -> tuple[ModelConfig, Dec
             problems += section_problems(name, error)
     if problems:
         raise CheckpointError(f"{config_file}: {problems[0]}", hint)
-    for key in ("src_vocab_size", "tgt_vocab_size"):  # which no recipe holds
+    of_classifier = ["n_labels"] if config.task == "classification" else []
+    for key in ("src_vocab_size", "tgt_vocab_size", *of_classifier):  # which no recipe holds
         size = getattr(config, key)
         if not isinstance(size, int) or size < 1:
             raise CheckpointError(f"{config_file}: no network has such sizes: {key} is {size!r}", hint)
+    if config.pooling not in get_args(Pooling):
+        raise CheckpointError(
+            f"{config_file}: no network has such sizes: pooling is {config.pooling!r}", hint
+        )
     return config, DecodingSection.model_validate(info["decoding"])
 
 

@@ -26,6 +26,7 @@ from tfcli.model.description import (
     describe_model,
     is_pickle,
 )
+from tfcli.model.networks import build_network
 from tfcli.model.transformer import Transformer
 from tfcli.text.whole_file import sync
 
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from tfcli.model.networks import Network
     from tfcli.recipe.schema import DecodingSection
     from tfcli.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """What a model folder holds, read into memory."""
+    """What the model folder of a translator holds, read into memory."""
 
     model: Transformer
     tokenizer: Tokenizer
@@ -99,7 +101,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def save_model_folder(
-    folder: Path, model: Transformer, tokenizer: Tokenizer, info: dict[str, Any], card: str
+    folder: Path, model: Network, tokenizer: Tokenizer, info: dict[str, Any], card: str
 ) -> None:
     """Write a model folder beside its place, then put it there; a folder of that name is replaced.
 
@@ -124,7 +126,7 @@ def save_model_folder(
 
 
 def _write_model_folder(
-    beside: Path, model: Transformer, tokenizer: Tokenizer, info: dict[str, Any], card: str
+    beside: Path, model: Network, tokenizer: Tokenizer, info: dict[str, Any], card: str
 ) -> None:
     config = {"format": FORMAT, "model": model.config.to_dict(), **info}
     (beside / "config.json").write_text(
@@ -168,13 +170,30 @@ def load_model_folder(path: Path, device: torch.device | None = None) -> ModelFo
 
 
 def load_described(description: ModelDescription, device: torch.device | None = None) -> ModelFolder:
-    """Read the weights of a model folder whose description was read already.
+    """Read the weights of a translator's model folder whose description was read already.
 
-    Raises: CheckpointError when they are missing or damaged, or do not fit the description.
+    Raises: CheckpointError when they are missing or damaged, do not fit the description, or are no translator's.
+    """
+    description.require_translation()
+    model = load_network(description, device)
+    assert isinstance(model, Transformer)
+    return ModelFolder(
+        model,
+        description.tokenizer,
+        description.decoding,
+        description.max_source_pieces,
+        description.info,
+    )
+
+
+def load_network(description: ModelDescription, device: torch.device | None = None) -> Network:
+    """Read the network of a model folder, whichever of the three it is.
+
+    Raises: CheckpointError when its weights are missing or damaged, or do not fit the description.
     """
     description.require_fitting_tokenizer()
     try:
-        model = Transformer(description.config)
+        model = build_network(description.config)
     except (TypeError, RuntimeError) as error:  # of sizes that no recipe holds
         raise CheckpointError(
             f"{description.folder / 'config.json'}: no network has such sizes: {error}", description.hint
@@ -183,10 +202,4 @@ def load_described(description: ModelDescription, device: torch.device | None = 
     model.eval()
     if device is not None:
         model.to(device)
-    return ModelFolder(
-        model,
-        description.tokenizer,
-        description.decoding,
-        description.max_source_pieces,
-        description.info,
-    )
+    return model

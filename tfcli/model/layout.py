@@ -18,10 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tfcli.model.cache import room_for
 from tfcli.model.varlen import VarlenPacking
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from tfcli.model.cache import KeyValueCache
 
 
 Heads = tuple[int, ...]  # how many of each kind a product makes
@@ -146,9 +149,55 @@ class Layout:
         collected: Tensor = _Collect.apply(rows, self.packing.collect[attended.shape[1],])  # type: ignore[no-untyped-call]
         return collected.view(-1, attended.shape[1] * attended.shape[3])
 
+    def first(self, states: Tensor) -> Tensor:
+        """Return the first state of each sentence: (B, T, D), or packed (N, D), to (B, D)."""
+        return states[:, 0] if self.packing is None else states[self.packing.positions == 0]
+
+    def mean(self, states: Tensor) -> Tensor:
+        """Return the mean of each sentence's states, without padding: (B, T, D), or packed (N, D), to (B, D)."""
+        if self.packing is None:
+            assert self.mask is not None
+            real = self.mask[:, 0, 0, :, None]  # (B, T, 1)
+            return (states * real).sum(dim=1) / real.sum(dim=1)
+        begins = self.packing.positions == 0
+        sentence = begins.cumsum(dim=0) - 1  # (N,)
+        sums = states.new_zeros(int(begins.sum()), states.shape[-1]).index_add(0, sentence, states)
+        return sums / sentence.bincount()[:, None]
+
     def select(self, sentences: Tensor) -> Layout:
         """Keep `sentences` (B',) of padded rows."""
         return self if self.mask is None else replace(self, mask=self.mask.index_select(0, sentences))
+
+
+def source_layout(ids: Tensor, pad_id: int, packing: AnyPacking | None) -> Layout:
+    """Lay sentences (B, S), or packed (N,), out so that every position which holds a piece is attended to."""
+    if isinstance(packing, VarlenPacking):
+        return Layout(None, packing=packing)
+    real = packing.is_real if packing is not None else ids != pad_id  # (B, S)
+    return Layout(real[:, None, None, :], packing=packing)
+
+
+def target_layout(ids: Tensor, cache: KeyValueCache | None, packing: AnyPacking | None) -> Layout:
+    """Lay sentences (R, T), or packed (N,), out so that no position sees a later one.
+
+    Padding needs no mask: it stands on the right, where the causal mask hides it from every real position.
+    """
+    if isinstance(packing, VarlenPacking):
+        return Layout(None, packing=packing, causal=True)
+    start = cache.length if cache is not None else 0
+    n_positions = packing.longest if packing is not None else ids.shape[1]
+    room = room_for(start + n_positions) if cache is not None else None
+    mask = causal_mask(n_positions, start, ids.device, room)
+    return Layout(mask, start, packing, places=cache.places if cache is not None else None)
+
+
+def causal_mask(length: int, start: int, device: torch.device, room: int | None = None) -> Tensor:
+    """Return which of the positions 0 .. room - 1 each of the `length` from `start` on may see: none that follows.
+
+    Shapes: (length, room); without `room`, nothing follows the last of the `length`.
+    """
+    seen = torch.arange(room or start + length, device=device)
+    return seen <= seen[start : start + length, None]
 
 
 class _Spread(torch.autograd.Function):

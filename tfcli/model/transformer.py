@@ -16,6 +16,7 @@ Masks are boolean and say what MAY be attended to (True), as in `scaled_dot_prod
     target ids -> embedding + positions -> decoder layers (self-attention, attention to memory) -> logits
 
 Attention itself, sections 3.2.1 and 3.2.2, stands in `attention.py`: read that next, before the layers that use it.
+Either stack alone makes another network, in `networks.py`.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfcli.model.attention import EPSILON, CrossAttention, SelfAttention, causal_mask, maps
-from tfcli.model.cache import KeyValueCache, LayerCache, room_for
+from tfcli.model.attention import EPSILON, CrossAttention, SelfAttention, maps
+from tfcli.model.cache import KeyValueCache
 from tfcli.model.dropout import Dropout
-from tfcli.model.layout import Layout
+from tfcli.model.layout import Layout, source_layout, target_layout
 from tfcli.model.positions import LearnedPositions, Rotary, SinusoidalPositions
-from tfcli.model.varlen import VarlenPacking
 
 if TYPE_CHECKING:
+    from tfcli.model.cache import LayerCache
     from tfcli.model.config import ModelConfig
     from tfcli.model.layout import AnyPacking
 
@@ -103,16 +104,16 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention to what came before, attention to the memory, then feed-forward."""
+    """Self-attention to what came before, attention to the memory if there is an encoder, then feed-forward."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.pre_norm = config.norm == "pre"
         self.self_attention = SelfAttention(config)
-        self.cross_attention = CrossAttention(config)
+        self.cross_attention = CrossAttention(config) if config.n_encoder_layers else None
         self.feed_forward = FeedForward(config)
         self.self_attention_norm = make_norm(config)
-        self.cross_attention_norm = make_norm(config)
+        self.cross_attention_norm = make_norm(config) if config.n_encoder_layers else nn.Identity()
         self.feed_forward_norm = make_norm(config)
         self.dropout = Dropout(config.dropout)
 
@@ -120,22 +121,25 @@ class DecoderLayer(nn.Module):
         self,
         x: Tensor,
         tgt: Layout,
-        memory: Tensor,
-        src: Layout,
+        memory: tuple[Tensor, Layout] | None,
         rotary: Rotary | None,
         cache: LayerCache | None = None,
     ) -> Tensor:
         """Map `x` (R, T, D) to the next layer's input."""
         if self.pre_norm:
             x = x + self.dropout(self.self_attention(self.self_attention_norm(x), tgt, rotary, cache))
-            x = x + self.dropout(self.cross_attention(self.cross_attention_norm(x), tgt, memory, src, cache))
+            if self.cross_attention is not None:
+                assert memory is not None
+                x = x + self.dropout(self.cross_attention(self.cross_attention_norm(x), tgt, *memory, cache))
             return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))  # type: ignore[no-any-return]
         x = self.self_attention_norm(x + self.dropout(self.self_attention(x, tgt, rotary, cache)))
-        x = self.cross_attention_norm(x + self.dropout(self.cross_attention(x, tgt, memory, src, cache)))
+        if self.cross_attention is not None:
+            assert memory is not None
+            x = self.cross_attention_norm(x + self.dropout(self.cross_attention(x, tgt, *memory, cache)))
         return self.feed_forward_norm(x + self.dropout(self.feed_forward(x)))  # type: ignore[no-any-return]
 
 
-# --- Embeddings, section 3.4, and the two stacks ---------------------------------------------------------------
+# --- Embeddings, section 3.4, the two stacks, and the network ---------------------------------------------------------------
 
 
 class Embedding(nn.Module):
@@ -159,6 +163,45 @@ class Embedding(nn.Module):
         return self.dropout(embedded)  # type: ignore[no-any-return]
 
 
+def make_last_norm(config: ModelConfig) -> nn.Module:
+    """Return the norm after the last layer of a stack."""
+    return make_norm(config) if config.norm == "pre" else nn.Identity()
+
+
+def make_rotary(config: ModelConfig) -> Rotary | None:
+    """Return what turns queries and keys, if positions are told so."""
+    return Rotary(config.max_positions, config.head_width) if config.positions == "rotary" else None
+
+
+class Encoder(nn.ModuleList):
+    """Encoder layers, one after the other."""
+
+    def forward(self, x: Tensor, src: Layout, rotary: Rotary | None) -> Tensor:
+        """Map embedded pieces (B, S, D) to the last layer's result."""
+        for layer in self:
+            x = layer(x, src, rotary)
+        return x
+
+
+class Decoder(nn.ModuleList):
+    """Decoder layers, one after the other, each with its part of the cache."""
+
+    def forward(
+        self,
+        x: Tensor,
+        tgt: Layout,
+        memory: tuple[Tensor, Layout] | None,
+        rotary: Rotary | None,
+        cache: KeyValueCache | None = None,
+    ) -> Tensor:
+        """Map embedded pieces (R, T, D) to the last layer's result."""
+        for i, layer in enumerate(self):
+            x = layer(x, tgt, memory, rotary, cache.layers[i] if cache is not None else None)
+        if cache is not None:
+            cache.length += x.shape[1]
+        return x
+
+
 class Transformer(nn.Module):
     """An encoder-decoder: `encode` reads a source, `decode` writes a target, `logits` scores the next piece.
 
@@ -170,15 +213,13 @@ class Transformer(nn.Module):
         self.config = config
         self.src_embedding = Embedding(config, config.src_vocab_size)
         self.tgt_embedding = Embedding(config, config.tgt_vocab_size)
-        self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.n_encoder_layers))
-        self.decoder = nn.ModuleList(DecoderLayer(config) for _ in range(config.n_decoder_layers))
-        pre_norm = config.norm == "pre"
-        self.encoder_norm = make_norm(config) if pre_norm else nn.Identity()
-        self.decoder_norm = make_norm(config) if pre_norm else nn.Identity()
+        self.encoder = Encoder(EncoderLayer(config) for _ in range(config.n_encoder_layers))
+        self.decoder = Decoder(DecoderLayer(config) for _ in range(config.n_decoder_layers))
+        self.encoder_norm = make_last_norm(config)
+        self.decoder_norm = make_last_norm(config)
         self.output = nn.Linear(config.d_model, config.tgt_vocab_size, bias=False)
-        rotary = config.positions == "rotary"
-        self.rotary = Rotary(config.max_positions, config.head_width) if rotary else None
-        self._initialize()
+        self.rotary = make_rotary(config)
+        initialize(self, config)
         self._tie()
 
     def forward(
@@ -198,10 +239,8 @@ class Transformer(nn.Module):
 
     def encode(self, src: Tensor, packing: AnyPacking | None = None) -> tuple[Tensor, Layout]:
         """Read the source ids (B, S); return the memory (B, S, D), and its layout with a mask (B, 1, 1, S)."""
-        layout = self._src_layout(src, packing)
-        x = self.src_embedding(src, layout)
-        for layer in self.encoder:
-            x = layer(x, layout, self.rotary)
+        layout = source_layout(src, self.config.pad_id, packing)
+        x = self.encoder(self.src_embedding(src, layout), layout, self.rotary)
         return self.encoder_norm(x), layout
 
     def decode(
@@ -212,34 +251,10 @@ class Transformer(nn.Module):
         cache: KeyValueCache | None = None,
         packing: AnyPacking | None = None,
     ) -> Tensor:
-        """Return the states (R, T, D) of the positions `tgt_in` (R, T), which follow those in the cache.
-
-        Padding needs no mask: it stands on the right, where the causal mask hides it from every real position.
-        """
-        layout = self._tgt_layout(tgt_in, cache, packing)
-        x = self.tgt_embedding(tgt_in, layout)
-        for i, layer in enumerate(self.decoder):
-            x = layer(x, layout, memory, src, self.rotary, cache.layers[i] if cache is not None else None)
-        if cache is not None:
-            cache.length += tgt_in.shape[1]
+        """Return the states (R, T, D) of the positions `tgt_in` (R, T), which follow those in the cache."""
+        layout = target_layout(tgt_in, cache, packing)
+        x = self.decoder(self.tgt_embedding(tgt_in, layout), layout, (memory, src), self.rotary, cache)
         return self.decoder_norm(x)  # type: ignore[no-any-return]
-
-    def _src_layout(self, src: Tensor, packing: AnyPacking | None) -> Layout:
-        """Lay the source out so that the positions which hold a piece are attended to."""
-        if isinstance(packing, VarlenPacking):
-            return Layout(None, packing=packing)
-        real = packing.is_real if packing is not None else src != self.config.pad_id  # (B, S)
-        return Layout(real[:, None, None, :], packing=packing)
-
-    def _tgt_layout(self, tgt_in: Tensor, cache: KeyValueCache | None, packing: AnyPacking | None) -> Layout:
-        """Lay the target out so that no position sees a later one."""
-        if isinstance(packing, VarlenPacking):
-            return Layout(None, packing=packing, causal=True)
-        start = cache.length if cache is not None else 0
-        n_positions = packing.longest if packing is not None else tgt_in.shape[1]
-        room = room_for(start + n_positions) if cache is not None else None
-        mask = causal_mask(n_positions, start, tgt_in.device, room)
-        return Layout(mask, start, packing, places=cache.places if cache is not None else None)
 
     def logits(self, states: Tensor) -> Tensor:
         """Score the vocabulary for each state: (..., D) to (..., V), section 3.4."""
@@ -249,29 +264,27 @@ class Transformer(nn.Module):
         """Return an empty cache for `decode`."""
         return KeyValueCache.empty(len(self.decoder))
 
-    def maps(self, name: str, matrix: Tensor) -> tuple[Tensor, ...]:
-        """Return the maps in a layer's matrix: queries, keys and values share one but are maps of their own."""
-        return maps(name, matrix, self.config)
-
-    def _initialize(self) -> None:
-        """Draw Xavier-uniform matrices and embeddings of variance 1/D, which `Embedding` scales to 1."""
-        for name, parameter in self.named_parameters():
-            if "norm" in name:
-                continue  # they start as the identity
-            if "embedding" in name or name.startswith("output"):
-                nn.init.normal_(parameter, std=self.config.d_model**-0.5)
-            elif parameter.dim() > 1:
-                for part in self.maps(name, parameter):
-                    nn.init.xavier_uniform_(part)
-            else:
-                nn.init.zeros_(parameter)
-        with torch.no_grad():
-            for embedding in (self.src_embedding, self.tgt_embedding):
-                embedding.pieces.weight[self.config.pad_id].zero_()
-
     def _tie(self) -> None:
         """Share the matrices that `tie_embeddings` names (Press and Wolf, 2017)."""
         if self.config.tie_embeddings == "all":
             self.src_embedding.pieces.weight = self.tgt_embedding.pieces.weight
         if self.config.tie_embeddings in ("all", "decoder"):
             self.output.weight = self.tgt_embedding.pieces.weight
+
+
+def initialize(model: nn.Module, config: ModelConfig) -> None:
+    """Draw Xavier-uniform matrices and embeddings of variance 1/D, which `Embedding` scales to 1."""
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            continue  # they start as the identity
+        if parameter.dim() == 1:
+            nn.init.zeros_(parameter)
+        elif "embedding" in name or name.startswith("output"):
+            nn.init.normal_(parameter, std=config.d_model**-0.5)
+        else:
+            for part in maps(name, parameter, config):
+                nn.init.xavier_uniform_(part)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, Embedding):
+                module.pieces.weight[config.pad_id].zero_()

@@ -19,6 +19,7 @@ apart); Liu et al., 2025, arXiv:2502.16982, section 2.2 (the scale).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from tfcli.errors import RecipeError
+from tfcli.model.attention import maps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +75,7 @@ class MuonAndAdamW:
         self.adamw = adamw
         self.matrices = matrices
         self.momentum = {name: torch.zeros_like(matrix) for name, matrix in matrices.items()}
-        self._maps = model.maps
+        self._maps = functools.partial(maps, config=model.config)
         self._group: dict[str, Any] = {"lr": 0.0, "weight_decay": settings.weight_decay}
         self._decay = settings.muon_momentum
         self._dtype = dtype
