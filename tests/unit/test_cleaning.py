@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tfcli.recipe.schema import DataSection
+from tfcli.recipe.corpora import DataSection
 from tfcli.text.cleaning import REASONS, CleaningRules, HoldOut, pair_keys
 
 LOOSE = CleaningRules(max_pieces=100, max_length_ratio=3.0, drop_identical=False, drop_duplicates=False)

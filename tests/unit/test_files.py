@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tfcli.errors import DataError
-from tfcli.recipe.schema import Corpus, Recipe
+from tfcli.recipe.corpora import Corpus
+from tfcli.recipe.schema import Recipe
 from tfcli.text import files
 from tfcli.text.files import data_roots, locate, require_text, sha256_of_content
 

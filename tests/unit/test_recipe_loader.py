@@ -113,7 +113,10 @@ SYMBOL = "0" * 80
         ("max_steps=5", "max_steps: unknown key, did you mean 'training.max_steps'?"),
         ("scoring.zzz=5", "scoring.zzz: unknown key; the keys here are tokenize, lowercase"),
         (f"seed={SYMBOL}x", f'seed: expected a whole number, got "{SYMBOL[:56]}...'),
-        ("task=summary", "task: expected 'translation', got \"summary\""),
+        (
+            "task=summary",
+            "task: expected one of 'translation', 'language_model', 'classification', got \"summary\"",
+        ),
     ],
 )
 def test_every_kind_of_complaint_says_what_was_expected_and_what_came(

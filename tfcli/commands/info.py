@@ -67,6 +67,7 @@ def info(
         _show_folder(about_folder(Path(target)), as_json)
     else:
         from tfcli.recipe.bundled import find_recipe
+        from tfcli.recipe.foreign import own_values
         from tfcli.recipe.loader import load_recipe
 
         path = find_recipe(target)
@@ -75,7 +76,7 @@ def info(
                 f"{target}: no such folder", "give a run folder, a model folder or a recipe"
             )
         recipe = load_recipe(path)
-        _show(recipe.model_dump(mode="json") if as_json else _about_recipe(recipe), as_json)
+        _show(own_values(recipe) if as_json else _about_recipe(recipe), as_json)
 
 
 def _show_recipes(*, as_json: bool) -> None:

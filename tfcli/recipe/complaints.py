@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from pydantic import BaseModel
 
-from tfcli.recipe.schema import PATTERN_MEANINGS, Recipe
+from tfcli.recipe.schema import Recipe
+from tfcli.recipe.section import PATTERN_MEANINGS
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

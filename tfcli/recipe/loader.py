@@ -15,9 +15,11 @@ from pydantic import ValidationError
 
 from tfcli.errors import RecipeError
 from tfcli.recipe.complaints import empty_sections, explain, nearest
+from tfcli.recipe.foreign import own_values, without_foreign
 from tfcli.recipe.overrides import OverrideError, changes_of, format_path, put
 from tfcli.recipe.presets import PRESETS
 from tfcli.recipe.schema import Recipe
+from tfcli.recipe.tasks import DEFAULTS, OWNERS
 from tfcli.recipe.yaml12 import Document, Loc, YamlSyntaxError, core_type, read_yaml
 
 if TYPE_CHECKING:
@@ -73,9 +75,9 @@ def build_recipe(
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """Write a recipe as YAML with every key; it loads back equal, under YAML 1.1 readers too."""
+    """Write a recipe as YAML with every key of its task; it loads back equal, under YAML 1.1 readers too."""
     text: str = yaml.dump(
-        recipe.model_dump(mode="json"),
+        own_values(recipe),
         Dumper=_RecipeDumper,
         sort_keys=False,
         allow_unicode=True,
@@ -94,7 +96,38 @@ def recipe_json_schema() -> dict[str, Any]:
     section.pop("required", None)
     if required:
         section["required"] = required
+    _tell_tasks(schema)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "tfcli recipe"}
+
+
+def _tell_tasks(schema: dict[str, Any]) -> None:
+    """Say of each key that only some tasks have whose it is, and where a task has another default."""
+    told: dict[int, dict[str, Any]] = {}  # by their identity: several places may hold the same part
+    for place, owners in OWNERS.items():
+        part = _part_at(schema, place)
+        told[id(part)] = part
+        part["x-tasks"] = list(owners)
+    for part in told.values():
+        part["description"] += f" Only for {' and '.join(part['x-tasks'])}."
+    for task, defaults in DEFAULTS.items():
+        for place, value in defaults.items():
+            _part_at(schema, place).setdefault("x-defaults", {})[task] = value
+
+
+def _part_at(schema: dict[str, Any], place: str) -> dict[str, Any]:
+    """Return what a schema says of a key; `*` stands for any entry of a list or of named ones."""
+    part = schema
+    for step in place.split("."):
+        part = _referred(schema, part)
+        if step != "*":
+            part = part["properties"][step]
+        else:
+            part = part["items"] if "items" in part else next(iter(part["patternProperties"].values()))
+    return _referred(schema, part)
+
+
+def _referred(schema: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    return schema["$defs"][part["$ref"].rpartition("/")[2]] if "$ref" in part else part
 
 
 def _read_text(path: Path) -> str:
@@ -140,9 +173,11 @@ def _checked(
         for problem in document.problems
     ]
     problems += _put_over(document, overrides, origins, by_key=by_key)
+    values, foreign = without_foreign(document.value)
     for name, keys in (base or {}).items():
-        _put_under(document.value, name, keys)
-    recipe, complaints = _validate(document.value)
+        _put_under(values, name, keys)
+    recipe, complaints = _validate(without_foreign(values)[0])
+    complaints |= foreign
     broken = {problem.loc for problem in document.problems}
     for loc, sentence in complaints.items():
         if loc not in broken:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from tfcli.recipe.loader import recipe_json_schema
 from tfcli.recipe.presets import PRESETS
-from tfcli.recipe.schema import PATTERN_MEANINGS, ModelSection
+from tfcli.recipe.schema import ModelSection
+from tfcli.recipe.section import PATTERN_MEANINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,7 +148,11 @@ def _table(section: Schema, name: str = "") -> str:
 
 def _default(part: Schema, section: str, key: str) -> str:
     if "default" in part:
-        return _value(part["default"])
+        tasks: dict[str, list[str]] = {}  # by the other default that they have
+        for task, value in part.get("x-defaults", {}).items():
+            tasks.setdefault(_value(value), []).append(task)
+        others = [f"{value} for {' and '.join(names)}" for value, names in tasks.items()]
+        return "; ".join([_value(part["default"]), *others])
     if section == "model" and key in PRESETS["small"]:
         return FROM_PRESET
     return {"array": "`[]`", "object": "`{}`"}[part["type"]]

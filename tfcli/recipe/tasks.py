@@ -1,9 +1,9 @@
-"""What differs between the tasks in how a training is judged and told: one network each, one loop for all."""
+"""What differs between the tasks: how a training is judged and told, which keys of a recipe are whose, which defaults."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 TaskName = Literal["translation", "language_model", "classification"]
 
@@ -37,3 +37,58 @@ TASKS: dict[TaskName, Task] = {
     "language_model": Task("loss", "loss", 3, "token", lower_is_better=True),
     "classification": Task("accuracy", "accuracy", 2, "text"),
 }
+
+_TRANSLATION: tuple[TaskName, ...] = ("translation",)
+_PAIRS: tuple[TaskName, ...] = ("translation", "classification")
+_DECODERS: tuple[TaskName, ...] = ("translation", "language_model")
+_OF_CORPORA = {
+    "src": _TRANSLATION,
+    "tgt": _TRANSLATION,
+    "src_url": _TRANSLATION,
+    "tgt_url": _TRANSLATION,
+    "src_sha256": _TRANSLATION,
+    "tgt_sha256": _TRANSLATION,
+    "tsv": _PAIRS,
+    "tsv_url": _PAIRS,
+    "tsv_sha256": _PAIRS,
+}
+OWNERS: dict[str, tuple[TaskName, ...]] = {
+    "data.src_lang": _TRANSLATION,
+    "data.tgt_lang": _TRANSLATION,
+    **{
+        f"data.{place}.{key}": owners
+        for place in ("train.*", "valid", "tests.*")
+        for key, owners in _OF_CORPORA.items()
+    },
+    "data.max_pieces": _PAIRS,
+    "data.max_length_ratio": _TRANSLATION,
+    "data.drop_duplicates": _PAIRS,
+    "data.drop_identical": _TRANSLATION,
+    "tokenizer.shared": _TRANSLATION,
+    "model.n_encoder_layers": _PAIRS,
+    "model.n_decoder_layers": _DECODERS,
+    "model.tie_embeddings": _DECODERS,
+    "training.subword_sides": _TRANSLATION,
+    "decoding": _TRANSLATION,
+    "scoring": _TRANSLATION,
+    "expected": _TRANSLATION,
+}
+"""The keys and sections of a recipe that only some tasks have; `*` stands for any entry. All others are everybody's."""
+
+DEFAULTS: dict[TaskName, dict[str, Any]] = {
+    "translation": {},
+    "language_model": {"training.label_smoothing": 0.0},
+    "classification": {"training.label_smoothing": 0.0},
+}
+"""Defaults that are other ones than those of the schema, which are translation's."""
+
+
+def with_task_defaults(given: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe's values with the defaults of its task where it is silent."""
+    filled = dict(given)
+    for place, value in DEFAULTS.get(given.get("task", "translation"), {}).items():
+        section, key = place.split(".")
+        keys = filled.get(section, {})
+        if isinstance(keys, dict):
+            filled[section] = {key: value, **keys}
+    return filled

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from tfcli.recipe.schema import DataSection
+    from tfcli.recipe.corpora import DataSection
 
     Counts = tuple[NDArray[np.int32], NDArray[np.int32]]
 

@@ -32,7 +32,8 @@ from tfcli.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tfcli.recipe.schema import Corpus, Recipe
+    from tfcli.recipe.corpora import Corpus
+    from tfcli.recipe.schema import Recipe
 
 SIDES = ("src", "tgt", "tsv")
 CHUNK_BYTES = 1 << 20

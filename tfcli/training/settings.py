@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from tfcli.errors import RecipeError
+from tfcli.recipe.foreign import own_values
 
 if TYPE_CHECKING:
     from tfcli.recipe.schema import Recipe
@@ -37,7 +38,7 @@ INIT = "--init"  # the checksum of the weights that a run started from, if it di
 def settings_of(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe's keys, `section.key`, with their values as JSON has them."""
     flat: dict[str, Any] = {}
-    for name, value in recipe.model_dump(mode="json").items():
+    for name, value in own_values(recipe).items():
         if isinstance(value, dict):
             flat.update({f"{name}.{key}": inner for key, inner in value.items()})
         else:

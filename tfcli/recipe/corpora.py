@@ -1,0 +1,96 @@
+"""The corpora of a recipe: where text lies, what validates, and what is dropped from the training text."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from tfcli.recipe.section import Name, Path, PositiveInt, Section, Sha256, contradiction
+
+
+class Corpus(Section):
+    """Aligned text: either two files, line i of one belonging to line i of the other, or one TSV file."""
+
+    src: Path | None = None
+    """Source side: one sentence a line, UTF-8; plain, .gz or .xz; relative to `data.root`."""
+    tgt: Path | None = None
+    """Target side, as many lines as the source side."""
+    tsv: Path | None = None
+    """One file with source, a tab, and target on each line, instead of `src` and `tgt`."""
+    src_url: str | None = None
+    """Where to fetch the source side from, once, when it is not there."""
+    tgt_url: str | None = None
+    """Where to fetch the target side from."""
+    tsv_url: str | None = None
+    """Where to fetch the TSV file from."""
+    src_sha256: Sha256 | None = None
+    """SHA-256 of the source side's uncompressed content, in hexadecimal."""
+    tgt_sha256: Sha256 | None = None
+    """SHA-256 of the target side's uncompressed content."""
+    tsv_sha256: Sha256 | None = None
+    """SHA-256 of the TSV file's uncompressed content."""
+
+    @model_validator(mode="after")
+    def _two_files_or_one(self) -> Self:
+        if self.tsv is None and (self.src is None or self.tgt is None):
+            missing = "tgt" if self.src is not None else "src"
+            raise contradiction(missing, "give both 'src' and 'tgt', or one 'tsv'")
+        if self.tsv is not None and (self.src is not None or self.tgt is not None):
+            raise contradiction("tsv", "give either 'tsv' or 'src' and 'tgt', not both")
+        for side in ("src", "tgt", "tsv"):
+            for suffix in ("url", "sha256"):
+                if getattr(self, f"{side}_{suffix}") is not None and getattr(self, side) is None:
+                    raise contradiction(f"{side}_{suffix}", f"describes '{side}', which is not given")
+        return self
+
+
+class Validation(Corpus):
+    """Aligned text, or how much of the training text is held out for the purpose: `pairs` or `fraction`."""
+
+    pairs: PositiveInt | None = None
+    """This many pairs of the training text, chosen by a hash of their sources, are held out of training."""
+    fraction: Annotated[float, Field(gt=0, le=0.5)] | None = None
+    """About this share of the training text's pairs is held out, likewise."""
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the pairs come out of the training text."""
+        return self.pairs is not None or self.fraction is not None
+
+    @model_validator(mode="after")
+    def _two_files_or_one(self) -> Self:
+        if not self.held_out:
+            return super()._two_files_or_one()  # type: ignore[operator,no-any-return]
+        given = [key for key in self.model_fields_set if getattr(self, key) is not None]
+        if len(given) > 1:
+            others = ", ".join(f"'{key}'" for key in sorted(given))
+            raise contradiction(min(given), f"give files, or 'pairs', or 'fraction', got {others}")
+        return self
+
+
+class DataSection(Section):
+    """The corpora and what is dropped from the training text."""
+
+    src_lang: str | None = None
+    """Source language, as in `en`; for reports and the model card."""
+    tgt_lang: str | None = None
+    """Target language, as in `de`."""
+    root: Path = "."
+    """Folder that relative data paths start from, after those that `--data-root` and TFCLI_DATA name."""
+    train: Annotated[list[Corpus], Field(min_length=1)]
+    """Training corpora; one epoch is every kept pair of all of them once."""
+    valid: Validation
+    """Validation corpus: chooses the best checkpoint. Files are never cleaned; `pairs: 1000` or `fraction: 0.01`
+    holds pairs out of the training text instead."""
+    tests: dict[Name, Corpus] = Field(default_factory=dict)
+    """Test sets by name, for `tfcli eval`. Never cleaned."""
+    max_pieces: PositiveInt = 200
+    """Training pairs with a side longer than this are dropped; unit: pieces, end mark not counted."""
+    max_length_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = 9.0
+    """Training pairs are dropped when one side has this many times the pieces of the other, and over 10 pieces
+    more; null: keep all."""
+    drop_duplicates: bool = False
+    """Drop a training pair that stood before, both sides being the same."""
+    drop_identical: bool = False
+    """Drop a training pair whose source and target are the same text."""
