@@ -181,17 +181,20 @@ def _say_choice(choice: "Choice", n_pairs: int, machine: "Machine", given: dict[
 
 
 def _located(recipe: "Recipe", roots: "list[Path]") -> Opened:
-    from tfcli.text.files import locate
+    from tfcli.text.files import locate_in
     from tfcli.text.pairs import read_pairs
 
     data = recipe.data
-    train = [locate(corpus, roots, f"data.train[{i}]", say_or_warn) for i, corpus in enumerate(data.train)]
-    valid = None if data.valid.held_out else locate(data.valid, roots, "data.valid", say_or_warn)
+    train = [
+        locate_in(recipe, corpus, roots, f"data.train[{i}]", say_or_warn)
+        for i, corpus in enumerate(data.train)
+    ]
+    valid = None if data.valid.held_out else locate_in(recipe, data.valid, roots, "data.valid", say_or_warn)
     for name, corpus in data.tests.items():  # what is wrong with them is to be known now, not after hours
-        for _ in read_pairs(locate(corpus, roots, f"data.tests.{name}", say_or_warn)):
+        for _ in read_pairs(locate_in(recipe, corpus, roots, f"data.tests.{name}", say_or_warn)):
             pass
     first = data.train[0]
-    name = first.tsv or first.src or ""
+    name = first.tsv or first.jsonl or first.src or ""
     root = next(root for root in roots if (root / Path(name).expanduser()).exists())
     update = {"data": data.model_copy(update={"root": str(root.absolute())})}
     return Opened(recipe.model_copy(update=update), train, valid)

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from tfcli.corpus.labels import Labels
     from tfcli.text.tokenizer import Tokenizer
 
 
 # The ids of so many sentences, as Python has them, stay in a core's cache until they are packed: the ids of 8,192 do
 # not, and made encoding a seventh slower.
 _SENTENCES_AT_A_TIME = 512
+_NO_ID = -1  # labels have no unknown piece
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,17 @@ class EncodedBlock:
     dropped: Counter[str]
     keys: NDArray[np.uint64] | None
     evenness: Evenness | None
+    cut: int = 0  # texts of a classifier that were too long
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Encode blocks of text; `rules` None keeps every pair."""
+    """Encode blocks of text; `rules` None keeps every pair. With `labels`, targets are these, and sources are cut."""
 
     tokenizer: Tokenizer
     rules: CleaningRules | None
+    labels: Labels | None = None
+    max_pieces: int = 0  # of a text with a label
 
     def __call__(self, block: TextBlock) -> EncodedBlock:
         """Encode one block.
@@ -95,14 +100,21 @@ class Encoder:
         src_words, src_characters = words_and_characters(src_text)
         tgt_words, tgt_characters = words_and_characters(tgt_text)
         src_ids = _packed(tokenizer.encode_src_many, src_lines, tokenizer.src_vocab_size)
-        tgt_ids = _packed(tokenizer.encode_tgt_many, tgt_lines, tokenizer.tgt_vocab_size)
+        cut = 0
+        if self.labels is None:
+            tgt_ids = _packed(tokenizer.encode_tgt_many, tgt_lines, tokenizer.tgt_vocab_size)
+        else:
+            tgt_ids = self.labels.ids(tgt_lines, block)
+            src_ids, cut = src_ids.cut(self.max_pieces + 1)
         src = EncodedSide.of(src_ids, src_words, tokenizer.unk_id)
-        tgt = EncodedSide.of(tgt_ids, tgt_words, tokenizer.unk_id)
+        tgt = EncodedSide.of(tgt_ids, tgt_words, tokenizer.unk_id if self.labels is None else _NO_ID)
         kept = np.ones(block.lines, dtype=np.bool_)
         dropped: Counter[str] = Counter()
         keys = None
         if rules is not None:
             pieces, words = (src.pieces, tgt.pieces), (src_words, tgt_words)
+            if self.labels is not None:  # a label is not measured: the text stands for both sides
+                pieces, words = (src.pieces, src.pieces), (src_words, src_words)
             for reason, holds in rules.objections(src_lines, tgt_lines, pieces, words).items():
                 dropped[reason] += int(np.count_nonzero(holds))
                 kept &= ~holds
@@ -116,7 +128,10 @@ class Encoder:
             tgt=tgt.select(kept),
             dropped=dropped,
             keys=keys,
-            evenness=evenness(src_characters, tgt_characters, block.first_line),
+            evenness=evenness(src_characters, tgt_characters, block.first_line)
+            if self.labels is None
+            else None,
+            cut=cut,
         )
 
 

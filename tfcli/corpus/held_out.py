@@ -10,8 +10,9 @@ sees the held-out text.
 from __future__ import annotations
 
 import heapq
+import sys
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -70,6 +71,7 @@ def hold_out(
         "pairs": wanted.pairs,
         "fraction": wanted.fraction,
         "max_pieces": recipe.data.max_pieces,
+        **({"fields": asdict(corpora[0].fields)} if corpora[0].fields is not None else {}),
     }
     files = CorpusFiles(src=folder / "held-out.src", tgt=folder / "held-out.tgt", tsv=None)
     record = read_record(folder / "held-out.json") or {}
@@ -89,6 +91,8 @@ def hold_out(
 def _split(recipe: Recipe, corpora: Sequence[CorpusFiles], lines: int, files: CorpusFiles) -> dict[str, Any]:
     wanted = recipe.data.valid
     max_characters = CHARACTERS_A_PIECE * recipe.data.max_pieces
+    if recipe.task == "classification":
+        max_characters = sys.maxsize  # a long text is cut, and none the worse for it
     processes = processes_for(lines)
     if wanted.pairs is not None:
         chosen, threshold = _smallest(corpora, Smallest(max_characters, wanted.pairs), lines, processes)

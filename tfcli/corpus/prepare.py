@@ -10,10 +10,11 @@ processes that prepare one run do it one after the other.
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from tfcli.corpus.duplicates import PairMemory
 from tfcli.corpus.encode import EncodedBlock, Encoder
 from tfcli.corpus.fingerprint import FileDigests, read_record, write_record
 from tfcli.corpus.held_out import HeldOut, hold_out
+from tfcli.corpus.labels import Labels, labels_for
 from tfcli.corpus.run_tokenizer import TokenizerPlan, tokenizer_for
 from tfcli.corpus.shards import FORMAT_VERSION, ParallelIds, ShardWriter
 from tfcli.corpus.stats import CorpusStats, CorpusTally
@@ -62,6 +64,8 @@ class Prepared:
     warnings: list[str]
     digests: dict[str, str]
     reused: bool
+    labels: Labels | None = None
+    """Of a classifier."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class _Job:
     fingerprint: dict[str, Any]
     rules: CleaningRules | None
     max_positions: int
+    labels: Labels | None = None
+    max_pieces: int = 0
 
 
 def prepare(
@@ -108,6 +114,9 @@ def prepare(
             digests.read([valid])
         valid_digests = digests.of(valid)
         digests.remember()
+        labels = None
+        if recipe.task == "classification":
+            labels = labels_for(train, lines, run_dir, replace_run=plan.replace)
         tokenizer, same_tokenizer = tokenizer_for(
             recipe, (train, lines, valid), train_digests, run_dir, report, plan
         )
@@ -115,6 +124,7 @@ def prepare(
         valid_job = _valid_job(
             recipe, folder, (valid, digests.pairs(valid)), [valid_digests, *train_digests], tokenizer
         )
+        train_job, valid_job = (_labelled(job, labels, recipe) for job in (train_job, valid_job))
         train_ids, train_record, same_train = _encoded(train_job, tokenizer, train[0], report)
         valid_ids, valid_record, same_valid = _encoded(valid_job, tokenizer, train[0], report)
     records = (train_record, valid_record)
@@ -131,7 +141,18 @@ def prepare(
         warnings=warnings,
         digests=digests.all(),
         reused=same_tokenizer and same_train and same_valid,
+        labels=labels,
     )
+
+
+def _labelled(job: _Job, labels: Labels | None, recipe: Recipe) -> _Job:
+    """Return a job whose targets are labels, where there are any."""
+    if labels is None:
+        return job
+    fields = [asdict(files.fields) if files.fields is not None else None for files in job.corpora]
+    depends = {"labels": labels.names, "fields": fields, "max_pieces": recipe.data.max_pieces}
+    fingerprint = {**job.fingerprint, **json.loads(json.dumps(depends))}  # as it is read back
+    return replace(job, fingerprint=fingerprint, labels=labels, max_pieces=recipe.data.max_pieces)
 
 
 def _train_job(
@@ -204,7 +225,8 @@ def _encoded(
     try:
         tallies, blocks = _write(job, beside, tokenizer, report)
         stats = [tally.stats(name) for tally, name in zip(tallies, job.names, strict=True)]
-        warnings = _warnings(job, stats, blocks, reference)
+        cut = [tally.cut for tally in tallies]
+        warnings = [*_warnings(job, stats, blocks, reference), *_cut_texts(job, cut)]
         _refuse_empty(job, stats)
         record = {
             "made_from": job.fingerprint,
@@ -228,7 +250,11 @@ def _write(
     evenness: list[list[Evenness]] = [[] for _ in job.corpora]
     memory = PairMemory(job.lines) if job.rules is not None and job.rules.drop_duplicates else None
     done, last_said = 0, time.monotonic()
-    encoded = in_order(Encoder(tokenizer, job.rules), text_blocks(job.corpora), processes_for(job.lines))
+    encoded = in_order(
+        Encoder(tokenizer, job.rules, job.labels, job.max_pieces),
+        text_blocks(job.corpora),
+        processes_for(job.lines),
+    )
     with (
         closing(encoded) as blocks,
         ShardWriter(folder, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size) as writer,
@@ -245,6 +271,7 @@ def _write(
             writer.append(src.block, tgt.block)
             tally.lines += block.lines
             tally.kept += len(src.block.lengths)
+            tally.cut += block.cut
             tally.dropped.update(block.dropped)
             tally.src.add(int(src.words.sum()), int(src.unknown.sum()), src.block.lengths)
             tally.tgt.add(int(tgt.words.sum()), int(tgt.unknown.sum()), tgt.block.lengths)
@@ -259,7 +286,7 @@ def _write(
 
 def _refuse_too_long(job: _Job, block: EncodedBlock) -> None:
     files = job.corpora[block.corpus]
-    for path, side in ((files.src or files.tsv, block.src), (files.tgt or files.tsv, block.tgt)):
+    for path, side in ((files.paths[0], block.src), (files.paths[-1], block.tgt)):
         too_long = np.flatnonzero(side.block.lengths > job.max_positions)
         if len(too_long):
             raise DataError(
@@ -285,7 +312,14 @@ def _refuse_empty(job: _Job, stats: Sequence[CorpusStats]) -> None:
 
 
 def _paths(corpora: Sequence[CorpusFiles]) -> str:
-    return ", ".join(str(path) for files in corpora for path in (files.src, files.tgt, files.tsv) if path)
+    return ", ".join(str(path) for files in corpora for path in files.paths)
+
+
+def _cut_texts(job: _Job, cut: Sequence[int]) -> Iterator[str]:
+    for name, n in zip(job.names, cut, strict=True):
+        if n:
+            verb = "has" if n == 1 else "have"
+            yield f"{name}: {counted(n, 'text')} {verb} more than data.max_pieces ({job.max_pieces}) pieces and {'is' if n == 1 else 'are'} cut there"
 
 
 def _warnings(
@@ -294,14 +328,16 @@ def _warnings(
     found: list[str | None] = []
     for row, files, evenness in zip(stats, job.corpora, blocks, strict=True):
         found.append(misalignment(row.name, evenness))
-        found.append(identical_sides(files, row.name))
-        if files != reference:
+        if job.labels is None:
+            found.append(identical_sides(files, row.name))
+        if files != reference and job.labels is None:
             found.append(swapped_sides(reference, files, row.name))
         if row.kept < row.lines / 2:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in row.dropped.items())
             dropped = f"{row.lines - row.kept:,} of {counted(row.lines, 'pair')}"
             found.append(f"{row.name}: {dropped} {'was' if row.lines == 1 else 'were'} dropped ({reasons})")
-        for side, counts in (("source", row.src), ("target", row.tgt)):
+        sides = (("source", row.src), ("target", row.tgt)) if job.labels is None else (("text", row.src),)
+        for side, counts in sides:
             if counts.unknown_rate > 0.01:
                 found.append(
                     f"{row.name}: {counts.unknown_rate:.1%} of the {side} pieces are unknown to the tokenizer; "

@@ -55,7 +55,7 @@ class Resampler:
         self._ds = ds
         self._seed = recipe.seed
         longest = recipe.data.max_pieces + 1
-        sides = recipe.training.subword_sides
+        sides = "src" if recipe.task == "classification" else recipe.training.subword_sides
         models = (tokenizer.src_model, tokenizer.tgt_model)
         self._sides = [
             _Side(Segmenter(model, kind, strength), longest) if sides in ("both", name) else None

@@ -91,7 +91,7 @@ def _trained(
     return train_tokenizer(
         recipe.tokenizer,
         spread_lines(train, 0, lines, limit),
-        spread_lines(train, 1, lines, limit),
+        spread_lines(train, 1, lines, limit) if recipe.task == "translation" else (),
         notes.append,
     )
 

@@ -57,6 +57,19 @@ class IdBlock:
         ids, lengths = zip(*((block.ids, block.lengths) for block in blocks), strict=True)
         return cls(np.concatenate(ids), np.concatenate(lengths))
 
+    def cut(self, longest: int) -> tuple[IdBlock, int]:
+        """Return the sentences with at most so many ids, the last of which stays the end mark, and how many were cut."""
+        too_long = self.lengths > longest
+        if not too_long.any():
+            return self, 0
+        ends = np.cumsum(self.lengths, dtype=np.int64)
+        place = np.arange(len(self.ids)) - np.repeat(ends - self.lengths, self.lengths)
+        last = np.repeat(self.lengths, self.lengths) - 1
+        kept = (place < longest - 1) | (place == last)
+        return IdBlock(self.ids[kept], np.minimum(self.lengths, longest).astype(np.int32)), int(
+            too_long.sum()
+        )
+
     def select(self, chosen: NDArray[np.bool_]) -> IdBlock:
         """Return the sentences that are chosen. Shapes: chosen (sentences,)."""
         return IdBlock(self.ids[np.repeat(chosen, self.lengths)], self.lengths[chosen])

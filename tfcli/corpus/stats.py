@@ -94,6 +94,7 @@ class CorpusTally:
 
     lines: int = 0
     kept: int = 0
+    cut: int = 0  # texts of a classifier that were too long
     dropped: Counter[str] = field(default_factory=Counter)
     src: SideTally = field(default_factory=SideTally)
     tgt: SideTally = field(default_factory=SideTally)

@@ -4,41 +4,58 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from tfcli.recipe.section import Name, Path, PositiveInt, Section, Sha256, contradiction
 
+SEPARATOR = "<sep>"
+"""The piece between a first and a second text; it joins `tokenizer.symbols` where there is a second one."""
+Place = PositiveInt | Annotated[str, StringConstraints(min_length=1)] | None
+"""A column of TSV files, counted from 1, or a key of JSON lines."""
+
 
 class Corpus(Section):
-    """Aligned text: either two files, line i of one belonging to line i of the other, or one TSV file."""
+    """Aligned text: either two files, line i of one belonging to line i of the other, or one TSV file. Text with labels:
+    one TSV file, or one of JSON lines."""
 
     src: Path | None = None
     """Source side: one sentence a line, UTF-8; plain, .gz or .xz; relative to `data.root`."""
     tgt: Path | None = None
     """Target side, as many lines as the source side."""
     tsv: Path | None = None
-    """One file with source, a tab, and target on each line, instead of `src` and `tgt`."""
+    """One file with source, a tab, and target on each line, instead of `src` and `tgt`; of a classifier, with text, a
+    tab, and label, or more columns."""
+    jsonl: Path | None = None
+    """One file with a JSON object on each line, which holds a text and its label."""
     src_url: str | None = None
     """Where to fetch the source side from, once, when it is not there."""
     tgt_url: str | None = None
     """Where to fetch the target side from."""
     tsv_url: str | None = None
     """Where to fetch the TSV file from."""
+    jsonl_url: str | None = None
+    """Where to fetch the JSON lines from."""
     src_sha256: Sha256 | None = None
     """SHA-256 of the source side's uncompressed content, in hexadecimal."""
     tgt_sha256: Sha256 | None = None
     """SHA-256 of the target side's uncompressed content."""
     tsv_sha256: Sha256 | None = None
     """SHA-256 of the TSV file's uncompressed content."""
+    jsonl_sha256: Sha256 | None = None
+    """SHA-256 of the uncompressed content of the JSON lines."""
 
     @model_validator(mode="after")
     def _two_files_or_one(self) -> Self:
-        if self.tsv is None and (self.src is None or self.tgt is None):
+        if self.tsv is not None and self.jsonl is not None:
+            raise contradiction("jsonl", "give either 'tsv' or 'jsonl', not both")
+        if self.tsv is None and self.jsonl is None and (self.src is None or self.tgt is None):
             missing = "tgt" if self.src is not None else "src"
-            raise contradiction(missing, "give both 'src' and 'tgt', or one 'tsv'")
+            raise contradiction(
+                missing, "give both 'src' and 'tgt', or one 'tsv'; of text with labels one 'tsv' or 'jsonl'"
+            )
         if self.tsv is not None and (self.src is not None or self.tgt is not None):
             raise contradiction("tsv", "give either 'tsv' or 'src' and 'tgt', not both")
-        for side in ("src", "tgt", "tsv"):
+        for side in ("src", "tgt", "tsv", "jsonl"):
             for suffix in ("url", "sha256"):
                 if getattr(self, f"{side}_{suffix}") is not None and getattr(self, side) is None:
                     raise contradiction(f"{side}_{suffix}", f"describes '{side}', which is not given")
@@ -86,7 +103,8 @@ class DataSection(Section):
     tests: dict[Name, Corpus] = Field(default_factory=dict)
     """Test sets by name, for `tfcli eval`. Never cleaned."""
     max_pieces: PositiveInt = 200
-    """Training pairs with a side longer than this are dropped; unit: pieces, end mark not counted."""
+    """Training pairs with a side longer than this are dropped, and a classifier's texts are cut there, in training and
+    later; unit: pieces, end mark not counted."""
     max_length_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = 9.0
     """Training pairs are dropped when one side has this many times the pieces of the other, and over 10 pieces
     more; null: keep all."""
@@ -94,3 +112,20 @@ class DataSection(Section):
     """Drop a training pair that stood before, both sides being the same."""
     drop_identical: bool = False
     """Drop a training pair whose source and target are the same text."""
+    text_field: Place = None
+    """Where a text stands: a column of TSV files, counted from 1, or a key of JSON lines; null: column 1, or `text`."""
+    label_field: Place = None
+    """Where its label stands; null: column 2, or `label`."""
+    second_text_field: Place = None
+    """Where a second text stands, if a label is one of a pair of texts; the piece `<sep>` joins the two."""
+
+    @model_validator(mode="after")
+    def _fields_suit_the_files(self) -> Self:
+        corpora = [*self.train, self.valid, *self.tests.values()]
+        for key in ("text_field", "label_field", "second_text_field"):
+            place = getattr(self, key)
+            if isinstance(place, str) and any(corpus.tsv for corpus in corpora):
+                raise contradiction(key, f"TSV files have columns, counted from 1, got '{place}'")
+            if isinstance(place, int) and any(corpus.jsonl for corpus in corpora):
+                raise contradiction(key, f"JSON lines have keys with names, got {place}")
+        return self

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from tfcli.recipe.corpora import DataSection
+from tfcli.recipe.corpora import SEPARATOR, DataSection
 from tfcli.recipe.presets import PRESETS
 from tfcli.recipe.section import (
     SYMBOL_PATTERN,
@@ -85,6 +85,8 @@ class ModelSection(Section):
     """Non-linearity of the feed-forward; swiglu is a gate by a third matrix (Shazeer, 2020)."""
     tie_embeddings: Literal["all", "decoder", "none"] = "all"
     """One matrix for source, target and output; for target and output (the default with two vocabularies); or three."""
+    pooling: Literal["mean", "first"] = "mean"
+    """What a classifier tells the label from: the mean of the encoder's states, or the first of them."""
     max_positions: PositiveInt = 1024
     """Longest sequence the network takes; unit: pieces, marks included."""
 
@@ -143,7 +145,10 @@ class TrainingSection(Section):
     weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Decoupled weight decay on matrices; biases, norms and embeddings are not decayed."""
     label_smoothing: Probability = 0.1
-    """Share of the target probability spread evenly over the vocabulary."""
+    """Share of the target probability spread evenly over the vocabulary, or over a classifier's labels."""
+    class_weights: Literal["balanced"] | None = None
+    """`balanced`: a text counts the more in the loss the rarer its label is, so that each label counts as much as any
+    other; null: each text counts as much."""
     r_drop: PositiveFloat | None = None
     """R-Drop: each batch goes through the network twice, and the divergence of the two outputs, which dropout makes
     different, costs so much; the paper takes 5 for translation. A step takes twice the time and memory. null: off."""
@@ -286,6 +291,19 @@ class Recipe(Section):
         if isinstance(tokenizer, dict) and tokenizer.get("shared") is False and isinstance(model, dict):
             return {**given, "model": {"tie_embeddings": "decoder", **model}}
         return given
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_second_text_has_a_separator(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(data := given.get("data"), dict):
+            return given
+        tokenizer = given.get("tokenizer", {})
+        if data.get("second_text_field") is None or not isinstance(tokenizer, dict):
+            return given
+        symbols = tokenizer.get("symbols", [])
+        if not isinstance(symbols, list) or SEPARATOR in symbols:
+            return given
+        return {**given, "tokenizer": {**tokenizer, "symbols": [*symbols, SEPARATOR]}}
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:

@@ -41,7 +41,11 @@ TASKS: dict[TaskName, Task] = {
 _TRANSLATION: tuple[TaskName, ...] = ("translation",)
 _PAIRS: tuple[TaskName, ...] = ("translation", "classification")
 _DECODERS: tuple[TaskName, ...] = ("translation", "language_model")
+_CLASSIFICATION: tuple[TaskName, ...] = ("classification",)
 _OF_CORPORA = {
+    "jsonl": _CLASSIFICATION,
+    "jsonl_url": _CLASSIFICATION,
+    "jsonl_sha256": _CLASSIFICATION,
     "src": _TRANSLATION,
     "tgt": _TRANSLATION,
     "src_url": _TRANSLATION,
@@ -64,11 +68,19 @@ OWNERS: dict[str, tuple[TaskName, ...]] = {
     "data.max_length_ratio": _TRANSLATION,
     "data.drop_duplicates": _PAIRS,
     "data.drop_identical": _TRANSLATION,
+    "data.text_field": _CLASSIFICATION,
+    "data.label_field": _CLASSIFICATION,
+    "data.second_text_field": _CLASSIFICATION,
     "tokenizer.shared": _TRANSLATION,
     "model.n_encoder_layers": _PAIRS,
     "model.n_decoder_layers": _DECODERS,
     "model.tie_embeddings": _DECODERS,
+    "model.pooling": _CLASSIFICATION,
+    "training.class_weights": _CLASSIFICATION,
+    "training.r_drop": _DECODERS,
     "training.subword_sides": _TRANSLATION,
+    "training.compile": _DECODERS,
+    "training.sharding": _DECODERS,
     "decoding": _TRANSLATION,
     "scoring": _TRANSLATION,
     "expected": _TRANSLATION,

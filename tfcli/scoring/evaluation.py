@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tfcli.errors import RecipeError
 from tfcli.recipe.complaints import nearest
 from tfcli.scoring.history import write_text
-from tfcli.text.files import CorpusFiles, locate, require_text
+from tfcli.text.files import CorpusFiles, locate_in, require_text
 from tfcli.text.pairs import read_pairs
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def read_sets(
         )
     sets = []
     for name in dict.fromkeys(names) or tests:
-        files = locate(tests[name], roots, f"data.tests.{name}", report)
+        files = locate_in(recipe, tests[name], roots, f"data.tests.{name}", report)
         pairs = list(read_pairs(files))
         sets.append(HeldOutSet(name, [src for src, _ in pairs], [[tgt for _, tgt in pairs]]))
     return sets

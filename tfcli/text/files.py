@@ -19,12 +19,13 @@ import urllib.error
 import urllib.request
 import zlib
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tfcli import __version__
 from tfcli.errors import DataError
+from tfcli.text.labelled import LabelFields
 from tfcli.text.lines import UTF16_MARKS, open_binary, reading, utf16_error
 from tfcli.text.whole_file import beside
 from tfcli.wording import counted
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from tfcli.recipe.corpora import Corpus
     from tfcli.recipe.schema import Recipe
 
-SIDES = ("src", "tgt", "tsv")
+SIDES = ("src", "tgt", "tsv", "jsonl")
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60.0  # without a byte; the whole may take as long as it takes
 REPORT_SECONDS = 5.0
@@ -48,17 +49,22 @@ MAGIC = {b"\x1f\x8b": ".gz", b"\xfd7zXZ\x00": ".xz"}
 
 @dataclass(frozen=True)
 class CorpusFiles:
-    """The files of a corpus, where they are: `src` and `tgt`, or `tsv`."""
+    """The files of a corpus, where they are: `src` and `tgt`, or `tsv`, or `jsonl`.
+
+    `fields` are of text with labels, which takes the place of a target.
+    """
 
     src: Path | None
     tgt: Path | None
     tsv: Path | None
+    jsonl: Path | None = None
+    fields: LabelFields | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files in the order of the sides: two, or the one TSV file."""
-        if self.tsv is not None:
-            return (self.tsv,)
+        """The files in the order of the sides: two, or the one TSV or JSON lines file."""
+        if alone := self.tsv or self.jsonl:
+            return (alone,)
         if self.src is None or self.tgt is None:
             raise ValueError("corpus files need a source and a target, or a TSV file")
         return (self.src, self.tgt)
@@ -88,6 +94,19 @@ def data_roots(recipe: Recipe, recipe_dir: Path, override: Path | None) -> list[
     return [*roots, recipe_dir / Path(recipe.data.root).expanduser()]
 
 
+def locate_in(
+    recipe: Recipe, corpus: Corpus, roots: list[Path], key: str, report: Callable[[str], None]
+) -> CorpusFiles:
+    """Return where a corpus of a recipe lies, as `locate` does, and in which fields a classifier's texts and labels.
+
+    Raises: DataError.
+    """
+    files = locate(corpus, roots, key, report)
+    if recipe.task != "classification":
+        return files
+    return replace(files, fields=LabelFields.of(recipe.data, is_json=files.jsonl is not None))
+
+
 def locate(corpus: Corpus, roots: list[Path], key: str, report: Callable[[str], None]) -> CorpusFiles:
     """Return where a corpus lies, having fetched what is not there and verified what has a checksum.
 
@@ -104,7 +123,7 @@ def locate(corpus: Corpus, roots: list[Path], key: str, report: Callable[[str], 
             others = tuple(name for other in SIDES if other != side and (name := getattr(corpus, other)))
             wanted = _Wanted(f"{key}.{side}", path, url, sha256, others)
             found[side] = _locate_file(wanted, roots, report)
-    files = CorpusFiles(**found)
+    files = CorpusFiles(found["src"], found["tgt"], found["tsv"], found["jsonl"])
     if files.src is not None and files.tgt is not None and files.src.samefile(files.tgt):
         report(f"warning: {key}: src and tgt are the same file, {files.src}; is one of the two names wrong?")
     return files

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from tfcli.errors import DataError
+from tfcli.text.fields import UnfitLineError
+from tfcli.text.labelled import HINT as FIELDS_HINT
 from tfcli.text.lines import count_lines, decode_strictly, open_binary, read_raw_lines, reading
 from tfcli.wording import counted
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tfcli.text.files import CorpusFiles
+    from tfcli.text.labelled import LabelFields
 
 # Large enough to make the way to a worker cheap, small enough that a few per core cost little memory.
 BLOCK_LINES = 8192
@@ -48,19 +51,33 @@ class TextBlock:
     first_line: int
     lines: int
     raw: tuple[bytes, ...]
+    fields: LabelFields | None = None
 
     def sides(self) -> tuple[str, str]:
-        """Return the text of the source and of the target, every line ended by a line feed.
+        """Return the text of the source and of the target, or of texts and labels, every line ended by a line feed.
 
-        Raises: DataError naming the first line that is no UTF-8, or has not exactly one tab in a TSV file.
+        Raises: DataError naming the first line that is no UTF-8, or has not exactly one tab in a TSV file, or not the
+        fields of text with labels.
         """
         texts = self.texts()
+        if self.fields is not None:
+            return self._labelled(texts[0], self.fields)
         if not self.is_tsv:
             return texts[0], texts[1]
         columns = [line.split("\t") for line in lines_of(texts[0])]
         if any(len(fields) != 2 for fields in columns):
             raise self._complaint()
         src, tgt = zip(*columns, strict=True)
+        return "\n".join((*src, "")), "\n".join((*tgt, ""))
+
+    def _labelled(self, text: str, fields: LabelFields) -> tuple[str, str]:
+        taken = []
+        for number, line in enumerate(lines_of(text), start=self.first_line):
+            try:
+                taken.append(fields.take(line))
+            except UnfitLineError as error:
+                raise DataError(f"{self.paths[0]}:{number}: {error}", FIELDS_HINT) from error
+        src, tgt = zip(*taken, strict=True)
         return "\n".join((*src, "")), "\n".join((*tgt, ""))
 
     def texts(self) -> list[str]:
@@ -95,7 +112,7 @@ def text_blocks(corpora: Iterable[CorpusFiles]) -> Iterator[TextBlock]:
     Raises: DataError when a file cannot be read or the counts of two files differ.
     """
     for corpus, files in enumerate(corpora):
-        yield from _blocks(corpus, files.paths, is_tsv=files.tsv is not None)
+        yield from _blocks(corpus, files.paths, is_tsv=files.tsv is not None, fields=files.fields)
 
 
 def side_texts(corpora: Iterable[CorpusFiles], side: int) -> Iterator[str]:
@@ -104,18 +121,22 @@ def side_texts(corpora: Iterable[CorpusFiles], side: int) -> Iterator[str]:
     Raises: DataError when a line cannot be read.
     """
     for files in corpora:
-        if files.tsv is not None:
+        if len(files.paths) == 1:
             yield from (block.sides()[side] for block in text_blocks([files]))
         else:
             yield from (block.texts()[0] for block in _blocks(0, (files.paths[side],), is_tsv=False))
 
 
-def _blocks(corpus: int, paths: tuple[Path, ...], *, is_tsv: bool) -> Iterator[TextBlock]:
+def _blocks(
+    corpus: int, paths: tuple[Path, ...], *, is_tsv: bool, fields: LabelFields | None = None
+) -> Iterator[TextBlock]:
     first_line = 1
     with ExitStack() as opened:
         streams = [opened.enter_context(open_binary(path)) for path in paths]
         while (block := _next_block(streams, paths))[0]:
-            yield TextBlock(corpus, paths, is_tsv, first_line, *block)
+            if fields is not None and first_line == 1:
+                fields = fields.fitting(block[1][0].partition(b"\n")[0].decode("utf-8", "replace"))
+            yield TextBlock(corpus, paths, is_tsv, first_line, *block, fields)
             first_line += block[0]
 
 
