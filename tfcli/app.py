@@ -27,6 +27,7 @@ from tfcli.commands.console import (
 )
 from tfcli.commands.eval import evaluate
 from tfcli.commands.info import info
+from tfcli.commands.predict import predict
 from tfcli.commands.tokenize import tokenize
 from tfcli.commands.train import train
 from tfcli.commands.translate import translate
@@ -57,6 +58,7 @@ app = typer.Typer(
 app.command("tokenize")(with_verbosity(tokenize))
 app.command("train")(with_verbosity(train))
 app.command("translate")(with_verbosity(translate))
+app.command("predict")(with_verbosity(predict))
 app.command("eval")(with_verbosity(evaluate))
 app.command("info")(with_verbosity(info))
 
@@ -82,7 +84,7 @@ def _common(
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Train, score and run Transformer translators from the command line."""
+    """Train, score and run Transformers on text from the command line."""
     level = level_of(quiet, verbose)
     set_verbosity(Verbosity.NORMAL if level is None else level)
 

@@ -35,14 +35,12 @@ from tfcli.commands.ranks import meet, restarted
 from tfcli.commands.recipes import Opened, TextFiles, open_recipe, open_text
 from tfcli.commands.start import open_start, refuse_own_model, tokenizer_of
 from tfcli.commands.train_display import ConsoleReporter, duration
+from tfcli.commands.validation import validator
 from tfcli.errors import RecipeError
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from tfcli.corpus.prepare import Prepared
-    from tfcli.model.transformer import Transformer
     from tfcli.recipe.schema import Recipe
     from tfcli.training.distributed import Ranks
     from tfcli.training.run import Outcome, Run
@@ -239,7 +237,6 @@ def _make_run(
     from tfcli.model.config import ModelConfig
     from tfcli.model.precision import pick_device, pick_precision
     from tfcli.model.varlen import has_varlen
-    from tfcli.text.pairs import read_pairs
     from tfcli.training.compiled import pick_compile
     from tfcli.training.provenance import environment
     from tfcli.training.resume import begun_settings
@@ -248,13 +245,16 @@ def _make_run(
     recipe, device = opened.recipe, pick_device(device_name)
     precision = pick_precision(recipe.training.precision, device)
     tokenizer = prepared.tokenizer
-    config = ModelConfig.from_recipe(recipe.model, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size)
+    n_labels = len(prepared.labels.names) if prepared.labels is not None else None
+    config = ModelConfig.of(recipe, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size, n_labels)
     begun = begun_settings(run_dir)
     varlen = begun.get("training.varlen") is not False and has_varlen(device, precision, config)
-    compiled = pick_compile(recipe.training, device, precision, begun.get("training.compile"), varlen=varlen)
+    compiled = recipe.task == "translation" and pick_compile(
+        recipe.training, device, precision, begun.get("training.compile"), varlen=varlen
+    )
     how = f"{precision}, compiled" if compiled else precision
-    say(f"{run_dir}: {counted(len(prepared.train), 'pair')}, training on {device} in {how}")
-    pairs = list(read_pairs(prepared.valid_files))
+    unit = "text" if recipe.task == "classification" else "pair"
+    say(f"{run_dir}: {counted(len(prepared.train), unit)}, training on {device} in {how}")
     return Run(
         recipe=recipe,
         run_dir=run_dir,
@@ -265,9 +265,7 @@ def _make_run(
         compiled=compiled,
         varlen=varlen,
         environment=environment(sys.argv, cpu_name(), device, precision, prepared.digests, opened.initial),
-        validate=_validator(
-            recipe, prepared, [src for src, _ in pairs], [tgt for _, tgt in pairs], precision
-        ),
+        validate=validator(recipe, prepared, precision),
         reporter=reporter,
         stop_asked=lambda: interruption.signal is not None,
         initial=opened.initial,
@@ -278,27 +276,6 @@ def _on_ranks(run: "Run", ranks: "Ranks") -> "Run":
     if ranks.size == 1:
         return run
     return replace(run, ranks=ranks, environment=run.environment | {"ranks": ranks.size})
-
-
-def _validator(
-    recipe: "Recipe",
-    prepared: "Prepared",
-    sources: "Sequence[str]",
-    references: "Sequence[str]",
-    precision: Any,
-) -> "Callable[[Transformer], float]":
-    """Return what scores a network as `translate` and `eval` would: same search, same text, same metric."""
-    from tfcli.decoding.torch_engine import TorchEngine
-    from tfcli.decoding.translator import Translator
-    from tfcli.scoring.metrics import corpus_bleu
-
-    def bleu(model: "Transformer") -> float:
-        engine = TorchEngine(model, precision)
-        translator = Translator(engine, prepared.tokenizer, recipe.decoding, recipe.max_source_pieces)
-        hypotheses = [translation.text for translation in translator.translate(sources)]
-        return corpus_bleu(hypotheses, [references], recipe.scoring)
-
-    return bleu
 
 
 def _show_rehearsal(run: "Run", *, as_json: bool) -> None:
@@ -322,10 +299,15 @@ def _show_rehearsal(run: "Run", *, as_json: bool) -> None:
         )
         return
     print_text(f"parameters: {found.parameters:,}")
-    print_text(f"worst batch: {counted(n_pairs, 'pair')}, {s} source and {counted(t, 'target piece')} each")
+    if run.recipe.task == "classification":
+        print_text(f"worst batch: {counted(n_pairs, 'text')}, {counted(s, 'piece')} each")
+    else:
+        print_text(
+            f"worst batch: {counted(n_pairs, 'pair')}, {s} source and {counted(t, 'target piece')} each"
+        )
     print_text(f"peak memory: {found.peak_memory_bytes / 2**20:,.0f} MiB")
     print_text(
-        f"speed: {found.seconds_per_step:.2f} s a step, {found.target_tokens_per_second:,.0f} target tokens/s"
+        f"speed: {found.seconds_per_step:.2f} s a step, {found.target_tokens_per_second:,.0f} {run.task.unit}s/s"
     )
     steps = run.recipe.training.max_steps
     print_text(
@@ -373,4 +355,5 @@ def _say_outcome(run: "Run", outcome: "Outcome", memory: int) -> None:
         say(f"stopped at step {outcome.step}; the same command, without --fresh, resumes")
         return
     say(f"finished at step {outcome.step}; {best}; peak memory {memory / 2**20:,.0f} MiB")
-    say(f"model: {run.run_dir / 'best'}   try: tfcli translate {run.run_dir} < source.txt")
+    verb = "translate" if run.recipe.task == "translation" else "predict"
+    say(f"model: {run.run_dir / 'best'}   try: tfcli {verb} {run.run_dir} < source.txt")

@@ -39,9 +39,11 @@ from tfcli.commands.search_options import (
 )
 from tfcli.commands.translate_files import find_jobs
 from tfcli.commands.translate_jobs import (
+    OutputFormat,
     Work,
     carry_out,
     converse,
+    format_of,
     keeps_journal,
     refuse_existing,
     still_to_do,
@@ -75,14 +77,6 @@ class LongLines(StrEnum):
     SPLIT = "split"
     TRUNCATE = "truncate"
     ERROR = "error"
-
-
-class OutputFormat(StrEnum):
-    """What a line of output holds."""
-
-    TEXT = "text"
-    TSV = "tsv"
-    JSONL = "jsonl"
 
 
 def translate(
@@ -187,7 +181,7 @@ def translate(
 
     Example: tfcli translate runs/de-en < in.de > out.en
     """
-    chosen = _format(form, as_json=as_json)
+    chosen = format_of(form, as_json=as_json)
     wanted = Wanted(
         changes={
             "beam_size": beam_size,
@@ -267,11 +261,3 @@ def _field(column: int | None, name: str | None, form: OutputFormat, wanted: Wan
             f"{option} and --format {form} contradict each other", f"lines keep their own form with {option}"
         )
     return Column(column) if column is not None else JsonField(name or "")
-
-
-def _format(given: OutputFormat | None, *, as_json: bool) -> OutputFormat:
-    if not as_json:
-        return given or OutputFormat.TEXT
-    if given not in (None, OutputFormat.JSONL):
-        raise RecipeError(f"--json and --format {given} contradict each other", "leave one of them out")
-    return OutputFormat.JSONL

@@ -10,10 +10,11 @@ import lzma
 import secrets
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from tfcli import __version__
 from tfcli.commands.console import Progress, progress, say, warn
@@ -23,22 +24,49 @@ from tfcli.errors import DataError, RecipeError
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
+    from tfcli.decoding.line_work import LineWork
     from tfcli.decoding.stream import StreamCounts, StreamSettings
     from tfcli.decoding.translator import Translator
 
 SHOWN_FILES = 10
 
 
+class OutputFormat(StrEnum):
+    """What a line of output holds."""
+
+    TEXT = "text"
+    TSV = "tsv"
+    JSONL = "jsonl"
+
+
 @dataclass
 class Work:
-    """What translates, and how; `terms` is all that shapes a translation, for the journal."""
+    """What works on lines, and how; `terms` is all that shapes a result, for the journal."""
 
-    translator: "Translator"
+    worker: "LineWork"
     settings: "StreamSettings"
     terms: dict[str, Any]
     force: bool = False
-    wanted: Wanted = field(default_factory=lambda: Wanted({}))
+    wanted: Wanted | None = None  # of translations
     line_is_open: bool = False  # the last line on standard output has no end
+
+    def begun(self, n_done: int = 0) -> "AbstractContextManager[LineWork]":
+        """Return what is to be done with the lines of one input, of which so many are done already."""
+        if self.wanted is None:
+            return nullcontext(self.worker)
+        return self.wanted.work(cast("Translator", self.worker), n_done)
+
+
+def format_of(given: OutputFormat | None, *, as_json: bool) -> OutputFormat:
+    """Return the form of the output, from --format and --json.
+
+    Raises: RecipeError when they contradict each other.
+    """
+    if not as_json:
+        return given or OutputFormat.TEXT
+    if given not in (None, OutputFormat.JSONL):
+        raise RecipeError(f"--json and --format {given} contradict each other", "leave one of them out")
+    return OutputFormat.JSONL
 
 
 def terms_of(
@@ -47,22 +75,22 @@ def terms_of(
     """Return all that shapes a translation: the model, the settings in effect and the contents of files named."""
     engine = translator.engine
     return {
-        **{name: _content(value) for name, value in options.items()},
+        **{name: content_of(value) for name, value in options.items()},
         **translator.decoding.model_dump(),
         "engine": engine.name,
         "device": engine.device,
         "precision": engine.precision,
         "format": settings.format,
         "window": [settings.window_lines, settings.window_bytes],
-        "model": _content(run),
+        "model": content_of(run),
         "tfcli": __version__,
     }
 
 
-def _content(value: Any) -> Any:
+def content_of(value: Any) -> Any:
     """Return an option's value for a journal; a file or a model stands for what is in it."""
     if isinstance(value, list | tuple):
-        return [_content(item) for item in value]
+        return [content_of(item) for item in value]
     if not isinstance(value, Path):
         return value
     from tfcli.model.description import find_model_folder
@@ -189,7 +217,7 @@ def _with_journal(work: Work, job: Job, total: int | None, bar: Progress) -> "St
             say(f"{job.target}: goes on after {counted(journal.counts.lines, 'line')}")
             bar.update(total=(total or 0) - journal.counts.lines)  # so that rate and time left are right
         try:
-            with work.wanted.work(work.translator, journal.counts.lines) as line_work:
+            with work.begun(journal.counts.lines) as line_work:
                 for window in translate_stream(
                     line_work, journal.source, work.settings, bar.advance, journal.counts
                 ):
@@ -230,7 +258,7 @@ def _in_one_go(work: Work, job: Job, total: int | None, bar: Progress) -> "Strea
     with (
         _reading(job.source) as source,
         _sink(job.target) as sink,
-        work.wanted.work(work.translator) as line_work,
+        work.begun() as line_work,
     ):
         for window in translate_stream(line_work, source, work.settings, bar.advance):
             if work.line_is_open:
@@ -259,7 +287,7 @@ def converse(work: Work) -> None:
 
     prompt("> ")
     counts = None
-    with _writing(None), work.wanted.work(work.translator) as line_work:
+    with _writing(None), work.begun() as line_work:
         for window in translate_stream(line_work, sys.stdin.buffer, settings):
             sys.stdout.buffer.write(window.given)
             sys.stdout.buffer.flush()

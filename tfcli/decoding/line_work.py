@@ -14,9 +14,21 @@ from tfcli.text.lines import decode_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from tfcli.decoding.stream import Format
     from tfcli.decoding.translator import OnLong, ScoredTarget, Translation, Translator
 
 _COLUMNS_HINT = "replace tabs inside a text by spaces"
+
+
+class LineResult(Protocol):
+    """What another task than translation makes of a line."""
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the line was too long, and was cut off."""
+
+    def rendered(self, form: Format, number: int, text: str) -> str:
+        """Return what is written for the line of this number, without a line end."""
 
 
 class LineWork(Protocol):
@@ -28,7 +40,7 @@ class LineWork(Protocol):
         advance: Callable[[int], None] | None = None,
         n_best: int = 1,
         on_long: OnLong = "split",
-    ) -> Callable[[], Sequence[Translation | ScoredTarget]]:
+    ) -> Callable[[], Sequence[Translation | ScoredTarget | LineResult]]:
         """Begin the work; what is returned, called once, ends it and has a result for each line.
 
         Raises: LineError for a line that cannot be used; so does what is returned.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
-from tfcli.decoding.translator import LineError, ScoredTarget
+from tfcli.decoding.translator import LineError, ScoredTarget, Translation
 from tfcli.errors import DataError
 from tfcli.text.fields import UnfitLineError
 from tfcli.text.lines import UTF16_MARKS, decode_line, open_binary, reading
@@ -19,8 +19,8 @@ from tfcli.text.lines import UTF16_MARKS, decode_line, open_binary, reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from tfcli.decoding.line_work import LineWork
-    from tfcli.decoding.translator import OnLong, Translation
+    from tfcli.decoding.line_work import LineResult, LineWork
+    from tfcli.decoding.translator import OnLong
     from tfcli.text.fields import Field
 
 Format = Literal["text", "tsv", "jsonl"]
@@ -95,7 +95,7 @@ class _Begun:
     raws: list[bytes]
     texts: list[str]
     seen: StreamCounts
-    end: Callable[[], Sequence[Translation | ScoredTarget]]
+    end: Callable[[], Sequence[Translation | ScoredTarget | LineResult]]
 
     def finish(self, counts: StreamCounts, settings: StreamSettings) -> tuple[bytes, StreamCounts]:
         """Wait for the results; return what is to be written, and the counts of all up to here."""
@@ -114,8 +114,11 @@ class _Begun:
             if isinstance(result, ScoredTarget):
                 given.append(_ended(raw, render_scored(result, settings.format), settings))
                 continue
-            counts.split += result.n_parts > 1
             counts.truncated += result.truncated
+            if not isinstance(result, Translation):
+                given.append(_ended(raw, result.rendered(settings.format, counts.written, text), settings))
+                continue
+            counts.split += result.n_parts > 1
             given.append(_written(raw, text, result, counts.written, settings))
         return b"".join(given), counts
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from tfcli.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from tfcli.recipe.schema import ModelSection
+    from tfcli.recipe.schema import ModelSection, Recipe
 
 
 Task = Literal["translation", "language_model", "classification"]
@@ -74,6 +74,16 @@ class ModelConfig:
         """Fill the vocabularies' sizes into a recipe's `model` section."""
         sizes = section.model_dump(exclude={"preset"})
         return cls(src_vocab_size=src_vocab_size, tgt_vocab_size=tgt_vocab_size, **sizes)
+
+    @classmethod
+    def of(
+        cls, recipe: Recipe, src_vocab_size: int, tgt_vocab_size: int, n_labels: int | None = None
+    ) -> ModelConfig:
+        """Return the network of a recipe, which has the stacks that its task needs; `n_labels` are a classifier's."""
+        config = cls.from_recipe(recipe.model, src_vocab_size, tgt_vocab_size)
+        if recipe.task == "classification":
+            return replace(config, n_decoder_layers=0, n_labels=n_labels)
+        return config
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], origin: str) -> ModelConfig:

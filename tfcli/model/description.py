@@ -37,6 +37,7 @@ NAMES: dict[Task, str] = {
     "language_model": "language modelling",
     "classification": "classification",
 }
+_GIVE = "give a folder that `tfcli train` wrote for a recipe with task:"
 COPY_AGAIN = "copy the whole folder again from where it came, or train again"
 
 
@@ -69,8 +70,29 @@ class ModelDescription:
         if self.config.task != "translation":
             raise CheckpointError(
                 f"{self.folder}: a network for {NAMES[self.config.task]}, expected one for translation",
-                "give a folder that `tfcli train` wrote for a recipe with task: translation",
+                f"`tfcli predict` runs such a network; {_GIVE} translation",
             )
+
+    def require_labels(self) -> list[str]:
+        """Return the labels of a classifier.
+
+        Raises: CheckpointError when the network is none, or its labels are not there.
+        """
+        if self.config.task != "classification":
+            verb = "`tfcli translate` runs such a network; " if self.config.task == "translation" else ""
+            raise CheckpointError(
+                f"{self.folder}: a network for {NAMES[self.config.task]}, expected one for classification",
+                f"{verb}{_GIVE} classification",
+            )
+        labels = self.info.get("labels")
+        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+            raise CheckpointError(f"{self.folder / 'config.json'}: labels are missing or damaged", self.hint)
+        if len(labels) != self.config.n_labels:
+            raise CheckpointError(
+                f"{self.folder / 'config.json'}: {len(labels)} labels, but the network has {self.config.n_labels}",
+                self.hint,
+            )
+        return labels
 
     def require_fitting_tokenizer(self) -> None:
         """Raise an error when the vocabularies are not those of the network.
@@ -183,9 +205,10 @@ def _sections(info: dict[str, Any], config_file: Path) -> tuple[ModelConfig, Dec
         absent = "n_encoder_layers" if config.task == "language_model" else "n_decoder_layers"
         del sizes[absent]
     problems: list[str] = []
+    decoding = info.get("decoding") if config.task == "translation" else {}
     for name, section, values in (
         ("model", ModelSection, sizes),
-        ("decoding", DecodingSection, info.get("decoding")),
+        ("decoding", DecodingSection, decoding),
     ):
         try:
             section.model_validate(values)
@@ -202,7 +225,7 @@ def _sections(info: dict[str, Any], config_file: Path) -> tuple[ModelConfig, Dec
         raise CheckpointError(
             f"{config_file}: no network has such sizes: pooling is {config.pooling!r}", hint
         )
-    return config, DecodingSection.model_validate(info["decoding"])
+    return config, DecodingSection.model_validate(decoding)
 
 
 def _hint(info: dict[str, Any]) -> str:

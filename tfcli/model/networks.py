@@ -105,3 +105,8 @@ def build_network(config: ModelConfig) -> Network:
             return LanguageModel(config)
         case "classification":
             return Classifier(config)
+
+
+def layers(network: Network) -> list[nn.Module]:
+    """Return the layers of the stacks that a network has."""
+    return [*getattr(network, "encoder", ()), *getattr(network, "decoder", ())]

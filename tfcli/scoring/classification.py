@@ -54,6 +54,12 @@ def accuracy(counts: NDArray[np.int64]) -> float:
     return 100 * float(np.trace(counts)) / float(counts.sum())
 
 
+def accuracy_of(hypotheses: Sequence[str], reference: Sequence[str]) -> float:
+    """Return the share of lines with the label of the reference, in percent."""
+    right = sum(said == expected for said, expected in zip(hypotheses, reference, strict=True))
+    return 100 * right / len(reference)
+
+
 def macro_f1(counts: NDArray[np.int64]) -> float:
     """Return the mean of the labels' F1, in percent; a label that neither side has is left out."""
     right, both_sides = np.diagonal(counts), counts.sum(0) + counts.sum(1)

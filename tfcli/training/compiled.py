@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tfcli.model.config import ModelConfig
+    from tfcli.model.networks import Network
     from tfcli.model.precision import Precision
-    from tfcli.model.transformer import Transformer
     from tfcli.model.varlen import VarlenPacking
     from tfcli.recipe.schema import TrainingSection
 
@@ -105,9 +105,7 @@ def _has_compiler(device: torch.device) -> bool:
 class CompiledForward:
     """A network's `forward` on packed sentences, compiled on the first call."""
 
-    def __init__(
-        self, model: Transformer, device: torch.device, precision: Precision, batch_tokens: int
-    ) -> None:
+    def __init__(self, model: Network, device: torch.device, precision: Precision, batch_tokens: int) -> None:
         self._model = model
         self._compiled = torch.compile(model, dynamic=True)
         self._example = (device, precision, batch_tokens)
@@ -142,7 +140,7 @@ class CompiledFilled:
     Only the number of sentences is left open: nothing is computed with it but inside the kernel for attention.
     """
 
-    def __init__(self, model: Transformer, size: int) -> None:
+    def __init__(self, model: Network, size: int) -> None:
         self._model = model
         self._compiled = torch.compile(model, dynamic=False, fullgraph=True)
         self._size = size

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from tfcli.model.transformer import Transformer
+    from tfcli.model.networks import Network
 
 
 class Ema:
     """A network that has the averaged weights: `model`."""
 
-    def __init__(self, model: Transformer, decay: float) -> None:
+    def __init__(self, model: Network, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(requires_grad=False)
         self._decay = decay
         self._updates = 0
 
     @torch.no_grad()
-    def update(self, model: Transformer) -> None:
+    def update(self, model: Network) -> None:
         """Move towards the weights that `model` has after an update."""
         self._updates += 1
         decay = min(self._decay, (1 + self._updates) / (10 + self._updates))

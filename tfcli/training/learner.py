@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from tfcli.model.config import ModelConfig
-from tfcli.model.transformer import Transformer
+from tfcli.model.networks import Network, build_network
 from tfcli.training.compiled import CompiledFilled, CompiledForward
 from tfcli.training.distributed import ALONE, Ranks
 from tfcli.training.ema import Ema
 from tfcli.training.freeze import freeze
+from tfcli.training.label_loss import balanced_weights
 from tfcli.training.muon import refuse_muon_without
 from tfcli.training.optimizer import layer_matrices, make_optimizer
 from tfcli.training.packer import Fill, Packer
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 class Learner:
     """The network with all that a step needs beside it; `forward` is the network, compiled or not."""
 
-    model: Transformer
+    model: Network
     forward: Callable[..., Tensor]
     optimizer: Optimizer
     device: torch.device
@@ -46,6 +47,7 @@ class Learner:
     r_drop: float | None
     packer: Packer
     ranks: Ranks = ALONE
+    class_weights: Tensor | None = None  # of a classifier's labels
     sharded: bool = False  # each rank has a part of the network, rather than all of it
 
 
@@ -58,7 +60,7 @@ def make_learner(run: Run) -> Learner:
         run.reporter.note(
             "training.sharding does nothing: there is one process, which holds the whole network"
         )
-    model = Transformer(run.config)
+    model = build_network(run.config)
     if not sharded:  # it may not fit there as a whole
         model.to(run.device)
     model.train()
@@ -89,8 +91,16 @@ def make_learner(run: Run) -> Learner:
         r_drop=training.r_drop,
         packer=packer,
         ranks=run.ranks,
+        class_weights=_class_weights(run),
         sharded=sharded,
     )
+
+
+def _class_weights(run: Run) -> Tensor | None:
+    labels = run.prepared.labels
+    if labels is None or run.recipe.training.class_weights is None:
+        return None
+    return torch.tensor(balanced_weights(labels.texts), device=run.device)
 
 
 def make_packer(run: Run) -> Packer:
@@ -112,7 +122,7 @@ def refuse_impossible(recipe: Recipe) -> None:
     if not training.freeze and training.optimizer == "adamw":
         return  # nothing to find out, and torch's meta device takes seconds to load
     with torch.device("meta"):  # no vocabularies yet, and no memory for the weights
-        model = Transformer(ModelConfig.from_recipe(recipe.model, 16, 16))
+        model = build_network(ModelConfig.of(recipe, 16, 16, n_labels=16))
     freeze(model, training.freeze)
     if training.sharding:
         refuse_output_alone(model)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from tfcli.model.transformer import Transformer
+    from tfcli.model.networks import Network
     from tfcli.recipe.schema import TrainingSection
     from tfcli.training.adamw import AdamW
 
@@ -65,7 +65,7 @@ class MuonAndAdamW:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Network,
         matrices: Mapping[str, nn.Parameter],
         adamw: AdamW,
         settings: TrainingSection,

@@ -13,8 +13,8 @@ from tfcli.training.muon import MuonAndAdamW
 from tfcli.training.sharding import placed_as
 
 if TYPE_CHECKING:
+    from tfcli.model.networks import Network
     from tfcli.model.precision import Precision
-    from tfcli.model.transformer import Transformer
     from tfcli.recipe.schema import TrainingSection
 
 Optimizer = AdamW | MuonAndAdamW
@@ -45,7 +45,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
     ]
 
 
-def make_optimizer(model: Transformer, settings: TrainingSection, precision: Precision) -> Optimizer:
+def make_optimizer(model: Network, settings: TrainingSection, precision: Precision) -> Optimizer:
     """Build the optimizer; its learning rate is set anew for each step.
 
     Raises: RecipeError when there is nothing for Muon to do.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfcli.corpus.initial import Initial
+    from tfcli.corpus.labels import Labels
     from tfcli.model.precision import Precision
     from tfcli.recipe.schema import Recipe
 
@@ -62,7 +63,7 @@ def model_info(
         "tgt_lang": recipe.data.tgt_lang,
         "max_source_pieces": recipe.max_source_pieces,
         "precision": recipe.training.precision,
-        "decoding": recipe.decoding.model_dump(mode="json"),
+        **({"decoding": recipe.decoding.model_dump(mode="json")} if recipe.task == "translation" else {}),
         "trained": {
             "step": step,
             "averaged_checkpoints": averaged,
@@ -73,6 +74,11 @@ def model_info(
         "commit": environment.get("commit"),
         "initial": environment.get("initial"),
     }
+
+
+def label_info(recipe: Recipe, labels: Labels) -> dict[str, Any]:
+    """Return what stands in a classifier's config.json besides."""
+    return {"labels": list(labels.names), "pairs_of_texts": recipe.data.second_text_field is not None}
 
 
 def model_card(recipe: Recipe, info: dict[str, Any], run_dir: Path) -> str:
@@ -86,6 +92,8 @@ def model_card(recipe: Recipe, info: dict[str, Any], run_dir: Path) -> str:
     initial = info["initial"]
     if initial is not None:
         weights += f"; training started from those of `{initial['folder']}` (SHA-256 {initial['sha256']})"
+    if recipe.task == "classification":
+        return _classifier_card(recipe, info, run_dir, weights)
     lowercase = ", lowercase" if recipe.scoring.lowercase else ""
     return f"""# {recipe.name}
 
@@ -99,4 +107,22 @@ A Transformer that translates {languages}, trained with tfcli {__version__} (com
   `{run_dir.name}`
 
     tfcli translate FOLDER < source.txt > target.txt
+"""
+
+
+def _classifier_card(recipe: Recipe, info: dict[str, Any], run_dir: Path, weights: str) -> str:
+    texts = "pairs of texts, parted by a tab," if info["pairs_of_texts"] else "texts"
+    return f"""# {recipe.name}
+
+A Transformer that tells the label of {texts} trained with tfcli {__version__} (commit {info["commit"] or "unknown"}).
+
+- Labels: {", ".join(info["labels"])}
+- Network: {recipe.model.n_encoder_layers} layers, width {recipe.model.d_model}, feed-forward {recipe.model.d_ff},
+  {recipe.model.n_heads} heads
+- Weights: {weights}, step {info["trained"]["step"]} of {recipe.training.max_steps}
+- Validation accuracy: {info["trained"]["validation_accuracy"]:.2f} %
+- Test scores, settings, data checksums: `scores.json`, `recipe.yaml`, `environment.json` in the run folder
+  `{run_dir.name}`
+
+    tfcli predict FOLDER < texts.txt > labels.txt
 """

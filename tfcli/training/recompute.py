@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from tfcli.model.networks import layers
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tfcli.model.transformer import Transformer
+    from tfcli.model.networks import Network
 
 
-def recompute_layers(model: Transformer) -> None:
+def recompute_layers(model: Network) -> None:
     """Have each layer of the encoder and the decoder computed again for its gradient."""
-    for layer in (*model.encoder, *model.decoder):
+    for layer in layers(model):
         layer.forward = _recomputed(layer.forward)
 
 

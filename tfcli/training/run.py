@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tfcli.corpus.initial import Initial
     from tfcli.corpus.prepare import Prepared
     from tfcli.model.config import ModelConfig
+    from tfcli.model.networks import Network
     from tfcli.model.precision import Precision
-    from tfcli.model.transformer import Transformer
     from tfcli.recipe.schema import Recipe
     from tfcli.training.state import TrainingState
     from tfcli.training.step import StepResult
@@ -56,7 +56,7 @@ class Run:
     compiled: bool
     environment: dict[str, Any]  # for environment.json
     validate: (
-        Callable[[Transformer], float] | None
+        Callable[[Network], float] | None
     )  # the task's goal on the validation set; None: that is its loss
     reporter: Reporter
     stop_asked: Callable[[], bool]

@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tfcli.model.folder import load_weights, save_model_folder
-from tfcli.model.transformer import Transformer
+from tfcli.model.networks import Network, build_network
 from tfcli.training.checkpoint import average_weights, read_checkpoint, scheduled_checkpoints
-from tfcli.training.provenance import model_card, model_info
+from tfcli.training.provenance import label_info, model_card, model_info
 from tfcli.training.step import corpus_nll
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def try_average(run: Run, learner: Learner, state: TrainingState, record: Record
     folders = _checkpoints_to_average(run, state)
     if not run.recipe.training.average_checkpoints or len(folders) < 2:
         return
-    model = Transformer(run.config).to(run.device)
+    model = build_network(run.config).to(run.device)
     load_weights(model, average_weights(folders), "the average of the checkpoints")
     nll = _nll(run, replace(learner, model=model)) if run.validate is None else math.nan
     score = _score(run, model, nll)
@@ -62,7 +62,7 @@ def _nll(run: Run, learner: Learner) -> float:
     return corpus_nll(learner, run.prepared.valid, run.recipe.training.batch_tokens)
 
 
-def _score(run: Run, model: Transformer, nll: float) -> float:
+def _score(run: Run, model: Network, nll: float) -> float:
     if run.validate is None:
         return nll
     model.eval()
@@ -72,8 +72,10 @@ def _score(run: Run, model: Transformer, nll: float) -> float:
         model.train()
 
 
-def _keep_best(run: Run, model: Transformer, state: TrainingState, averaged: int) -> None:
+def _keep_best(run: Run, model: Network, state: TrainingState, averaged: int) -> None:
     info = model_info(run.recipe, run.environment, state.best_step, state.best_score, averaged)
+    if run.prepared.labels is not None:
+        info |= label_info(run.recipe, run.prepared.labels)
     card = model_card(run.recipe, info, run.run_dir)
     save_model_folder(run.run_dir / "best", model, run.prepared.tokenizer, info, card)
 

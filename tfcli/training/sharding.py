@@ -24,7 +24,7 @@ import torch
 
 from tfcli.errors import RecipeError
 from tfcli.model.folder import load_weights, model_tensors
-from tfcli.model.transformer import Transformer
+from tfcli.model.networks import Network, build_network, layers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tfcli.training.run import Run
 
 
-def shard(model: Transformer, ranks: Ranks, device: torch.device) -> None:
+def shard(model: Network, ranks: Ranks, device: torch.device) -> None:
     """Leave each rank its part of `model`, which all have whole and alike, and move that to the device.
 
     Only a layer at a time goes there whole, and what is in none.
@@ -45,7 +45,7 @@ def shard(model: Transformer, ranks: Ranks, device: torch.device) -> None:
     from torch.distributed.fsdp import FSDPModule, fully_shard
 
     mesh = init_device_mesh(device.type, (ranks.size,))
-    for layer in (*model.encoder, *model.decoder):
+    for layer in layers(model):
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh, reshard_after_forward=False)
     for module in model.modules():
@@ -127,7 +127,7 @@ def whole(run: Run, learner: Learner) -> Learner:
         if not learner.ranks.is_first:
             return learner
         with torch.random.fork_rng(devices=[]):  # the weights that it begins with are drawn for nothing
-            model = Transformer(run.config).to(run.device)
+            model = build_network(run.config).to(run.device)
         load_weights(model, tensors, "the gathered weights")
     return replace(learner, model=model, forward=model, sharded=False)
 

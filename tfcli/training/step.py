@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from tfcli.corpus.batches import Batch, fixed_batches
+from tfcli.model.networks import Classifier
 from tfcli.model.precision import autocast
 from tfcli.text.tokenizer import Tokenizer
+from tfcli.training.label_loss import label_loss
 from tfcli.training.loss import smoothed_cross_entropy
 from tfcli.training.out_of_memory import TOO_LARGE, OutOfMemory, is_out_of_memory, out_of_memory_is_told
 from tfcli.training.r_drop import r_drop_loss, twice
@@ -65,6 +67,8 @@ def batch_loss(
     n_tokens = batch.n_tokens
     if r_drop is not None:
         batch = twice(batch)
+    if isinstance(learner.model, Classifier):
+        return _label_loss(learner, batch, smoothing)
     *inputs, gold = learner.packer.pack(batch)
     with autocast(learner.device, learner.precision):
         states = learner.forward(*inputs)  # (N, D)
@@ -75,6 +79,13 @@ def batch_loss(
     if r_drop is not None:
         return r_drop_loss(states, learner.model.output.weight, gold[:n_tokens], smoothing, r_drop)
     return smoothed_cross_entropy(states, learner.model.output.weight, gold, smoothing)
+
+
+def _label_loss(learner: Learner, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
+    packed = learner.packer.pack(batch)
+    with autocast(learner.device, learner.precision):
+        logits = learner.forward(packed.src, packed.src_packing)  # (B, labels)
+    return label_loss(logits, packed.gold - 1, smoothing, learner.class_weights)  # 0 is padding
 
 
 def add_gradients(learner: Learner, batches: Iterable[Batch], tokens: int) -> list[BatchLoss]:

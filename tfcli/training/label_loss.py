@@ -1,0 +1,36 @@
+"""The loss of a classifier: label-smoothed cross-entropy, summed over texts; labels are few, so their logits stand as a whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+def label_loss(
+    logits: Tensor, gold: Tensor, smoothing: float, weights: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the loss and the plain negative log-likelihood, both summed over the texts.
+
+    With label smoothing e the target is 1 - e on the gold label and e spread evenly over all. `weights` are how much a
+    text of each label counts in the loss; the likelihood knows none. Only the first result carries a gradient.
+
+    Shapes: logits (B, labels), gold (B,), weights (labels,); results are scalars in fp32.
+    Units: nats.
+    """
+    log_probs = torch.log_softmax(logits.float(), dim=-1)
+    nll = -log_probs.gather(1, gold[:, None]).squeeze(1)  # (B,)
+    loss = (1 - smoothing) * nll - smoothing * log_probs.mean(dim=-1)
+    if weights is not None:
+        loss = loss * weights[gold]
+    return loss.sum(), nll.detach().sum()
+
+
+def balanced_weights(texts: Sequence[int]) -> list[float]:
+    """Return the weight of each label, of which there are so many texts: the mean over all texts is 1."""
+    return [sum(texts) / (len(texts) * n) for n in texts]
