@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, get_args
 
 from tfcli.commands.eval_request import Request, recipe_of
-from tfcli.errors import RecipeError
+from tfcli.errors import CheckpointError, RecipeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,9 +18,10 @@ def plan_of(request: Request) -> "Plan":
 
     Raises: RecipeError when that cannot be done.
     """
-    from tfcli.scoring.plan import METRICS, RESAMPLES, SEED, TRIALS, Plan
+    from tfcli.scoring.plan import LABEL_METRICS, METRICS, RESAMPLES, SEED, TRIALS, Plan
 
-    metrics = _metrics(request) or METRICS
+    of_labels = tells_labels(request)
+    metrics = _metrics(request, of_labels=of_labels) or (LABEL_METRICS if of_labels else METRICS)
     resamples = RESAMPLES if request.resamples is None else request.resamples
     _refuse_tests_without_sense(request, resamples)
     return Plan(
@@ -32,6 +33,19 @@ def plan_of(request: Request) -> "Plan":
         seed=request.seed or SEED,
         comet=_comet(request, metrics),
     )
+
+
+def tells_labels(request: Request) -> bool:
+    """Say whether a run is given that is a classifier's; one that cannot be read is told of when it is used."""
+    from tfcli.model.description import find_model_folder, read_config
+
+    if request.run is None:
+        return False
+    try:
+        config = read_config(find_model_folder(request.run) / "config.json")
+    except CheckpointError:
+        return False
+    return config.get("task") == "classification"
 
 
 def _refuse_tests_without_sense(request: Request, resamples: int) -> None:
@@ -50,7 +64,7 @@ def _refuse_tests_without_sense(request: Request, resamples: int) -> None:
         raise RecipeError("--paired with --resamples 0: a test needs resamples", "leave one of the two out")
 
 
-def _metrics(request: Request) -> tuple[str, ...]:
+def _metrics(request: Request, *, of_labels: bool) -> tuple[str, ...]:
     from tfcli.scoring.plan import LABEL_METRICS, TRANSLATION_METRICS
 
     names = tuple(dict.fromkeys(request.metrics or ()))
@@ -58,16 +72,21 @@ def _metrics(request: Request) -> tuple[str, ...]:
     for name in names:
         if name not in known:
             raise unknown(f"--metric {name}: unknown metric", name, known, "the metrics are: ")
-    of_labels = [name for name in names if name in LABEL_METRICS]
-    if of_labels and len(of_labels) < len(names):
-        others = [name for name in names if name not in of_labels]
+    labels = [name for name in names if name in LABEL_METRICS]
+    if labels and len(labels) < len(names):
+        others = [name for name in names if name not in labels]
         raise RecipeError(
-            f"--metric {of_labels[0]} beside --metric {others[0]}: one is for labels, the other for translations",
+            f"--metric {labels[0]} beside --metric {others[0]}: one is for labels, the other for translations",
             "score them one after the other",
         )
-    if of_labels and request.run is not None:
+    if of_labels and names and not labels:
         raise RecipeError(
-            f"--metric {of_labels[0]}: for files of labels, but a run was given, which translates",
+            f"--metric {names[0]}: for translations, but {request.run} tells labels",
+            f"the metrics of labels are: {', '.join(LABEL_METRICS)}",
+        )
+    if labels and request.run is not None and not of_labels:
+        raise RecipeError(
+            f"--metric {labels[0]}: for files of labels, but a run was given, which translates",
             "give the labels with --hyp and --ref",
         )
     return names

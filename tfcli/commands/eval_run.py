@@ -3,22 +3,31 @@
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfcli.commands.console import detail, progress, say, say_or_warn, share_the_cores, warn
+from tfcli.commands.eval_plan import tells_labels
 from tfcli.commands.eval_request import Request, recipe_of
 from tfcli.commands.eval_show import measure_aloud
 from tfcli.errors import RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from tfcli.decoding.translator import Translator
     from tfcli.recipe.schema import Expectation
     from tfcli.scoring.evaluation import HeldOutSet
     from tfcli.scoring.history import Origin
     from tfcli.scoring.plan import Plan
     from tfcli.scoring.results import SetResult
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """What answers the lines of a test set, how that is called, and where the answers come from."""
+
+    doing: str
+    answer: "Callable[[Sequence[str], Callable[[int], None]], list[str]]"
+    origin: "Origin"
 
 
 @dataclass(frozen=True)
@@ -51,16 +60,10 @@ def score_run(request: Request, plan: "Plan") -> "tuple[list[SetResult], Mapping
         sets = _sets(request, run)
     _require_tokenizer(plan)
     baselines = _baselines(request.baseline, sets)
-    translator = _load(
-        run,
-        engine=request.engine or "torch",
-        device=request.device or "auto",
-        precision=request.precision,
-        beam_size=request.beam_size,
-    )
+    speaker = _classifier(request, sets) if tells_labels(request) else _translator(request)
     tried = {"--src": request.src, "--testset": request.testset, **request.search}
     kept = _kept_in(run, request.out, [name for name, value in tried.items() if value is not None])
-    return _evaluate(request, kept, sets, baselines, plan, translator), expected
+    return _evaluate(request, kept, sets, baselines, plan, speaker), expected
 
 
 def _require_tokenizer(plan: "Plan") -> None:
@@ -90,18 +93,65 @@ def _baselines(path: Path | None, sets: "Sequence[HeldOutSet]") -> dict[str, lis
     return {} if path is None else {held_out.name: read_baseline(path, held_out) for held_out in sets}
 
 
-def _load(
-    run: Path, *, engine: str, device: str, precision: str | None, beam_size: int | None
-) -> "Translator":
+def _translator(request: Request) -> Speaker:
+    assert request.run is not None
     share_the_cores()
     from tfcli.decoding.loading import load_translator
 
     translator = load_translator(
-        run, engine=engine, device=device, precision=precision, changes={"beam_size": beam_size}, report=say
+        request.run,
+        engine=request.engine or "torch",
+        device=request.device or "auto",
+        precision=request.precision,
+        changes={"beam_size": request.beam_size},
+        report=say,
     )
-    used = translator.engine
-    detail(f"{run}: {used.name}, {used.device}, {used.precision}, beam size {translator.decoding.beam_size}")
-    return translator
+    used, decoding = translator.engine, translator.decoding
+    detail(f"{request.run}: {used.name}, {used.device}, {used.precision}, beam size {decoding.beam_size}")
+    how = {"engine": used.name, "device": str(used.device), "precision": used.precision}
+    return Speaker(
+        doing="translating",
+        answer=lambda lines, advance: [found.text for found in translator.translate(lines, advance)],
+        origin=_origin(request.run, translator.info, {**decoding.model_dump(mode="json"), **how}),
+    )
+
+
+def _classifier(request: Request, sets: "Sequence[HeldOutSet]") -> Speaker:
+    """Return what tells the labels of texts.
+
+    Raises: DataError when a test set has a label that the classifier does not know.
+    """
+    from tfcli.model.description import describe_model
+
+    assert request.run is not None
+    for option, value in {"--beam-size": request.beam_size, "--engine": request.engine}.items():
+        if value is not None:
+            raise RecipeError(
+                f"{option}: for translations, but {request.run} tells labels", "leave the option out"
+            )
+    description = describe_model(request.run)
+    _refuse_unknown_labels(sets, description.require_labels())
+    share_the_cores()
+    from tfcli.decoding.labeller import load_labeller
+
+    labeller = load_labeller(description, request.device or "auto", request.precision)
+    detail(f"{request.run}: {labeller.device}, {labeller.precision}")
+    how = {"engine": "torch", "device": labeller.device, "precision": labeller.precision}
+    return Speaker(
+        doing="labelling",
+        answer=lambda lines, advance: [found.best for found in labeller.label(lines, 1, advance)],
+        origin=_origin(request.run, description.info, how),
+    )
+
+
+def _refuse_unknown_labels(sets: "Sequence[HeldOutSet]", labels: "Sequence[str]") -> None:
+    from tfcli.corpus.labels import unknown_label
+
+    known = set(labels)
+    for held_out in sets:
+        for number, label in enumerate(held_out.references[0], start=1):
+            if label not in known:
+                raise unknown_label(label, f"{held_out.reference_file or held_out.name}:{number}", labels)
 
 
 def _kept_in(run: Path, out: Path | None, tried: "Sequence[str]") -> Kept | None:
@@ -129,31 +179,31 @@ def _evaluate(
     sets: "Sequence[HeldOutSet]",
     baselines: dict[str, list[str]],
     plan: "Plan",
-    translator: "Translator",
+    speaker: Speaker,
 ) -> "list[SetResult]":
-    """Translate and score the sets; write the translations and the scores down where they are to be kept."""
+    """Have the sets answered and score them; write the answers and the scores down where they are to be kept."""
     from tfcli.scoring.evaluation import write_translations
     from tfcli.scoring.history import write_scores
 
     assert request.run is not None
     if kept is not None:
         kept.translations.mkdir(parents=True, exist_ok=True)
-    origin = _origin(request.run, translator)
     results = []
     for held_out in sets:
         assert held_out.src is not None
-        with progress(f"translating {held_out.name}", total=len(held_out.src), unit="line") as bar:
-            hypotheses = [found.text for found in translator.translate(held_out.src, bar.advance)]
+        with progress(f"{speaker.doing} {held_out.name}", total=len(held_out.src), unit="line") as bar:
+            hypotheses = speaker.answer(held_out.src, bar.advance)
         if kept is not None:
             write_translations(kept.translations / f"{held_out.name}.hyp", hypotheses)
         systems = {str(request.run): hypotheses}
         if held_out.name in baselines:
             systems = {_baseline_name(request): baselines[held_out.name], **systems}
         found = measure_aloud(held_out, systems, plan, compared=len(systems) > 1)
-        results.append(replace(found, origin=origin))
+        results.append(replace(found, origin=speaker.origin))
     if kept is not None:
-        write_scores(kept.scores, results, origin, warn)
-        say(f"translations are in {kept.translations}, scores in {kept.scores}")
+        write_scores(kept.scores, results, speaker.origin, warn)
+        what = "labels" if speaker.doing == "labelling" else "translations"
+        say(f"{what} are in {kept.translations}, scores in {kept.scores}")
     return results
 
 
@@ -162,7 +212,7 @@ def _baseline_name(request: Request) -> str:
     return name if name != str(request.run) else f"{name} before"
 
 
-def _origin(run: Path, translator: "Translator") -> "Origin":
+def _origin(run: Path, info: "Mapping[str, Any]", decoding: dict[str, Any]) -> "Origin":
     from tfcli.model.description import find_model_folder
     from tfcli.scoring.history import Origin
     from tfcli.text.files import sha256_of_content
@@ -170,13 +220,8 @@ def _origin(run: Path, translator: "Translator") -> "Origin":
 
     weights = find_model_folder(run) / "model.safetensors"
     return Origin(
-        model={**translator.info.get("trained", {}), "sha256": sha256_of_content(weights)},
-        decoding={
-            **translator.decoding.model_dump(mode="json"),
-            "engine": translator.engine.name,
-            "device": str(translator.engine.device),
-            "precision": translator.engine.precision,
-        },
+        model={**info.get("trained", {}), "sha256": sha256_of_content(weights)},
+        decoding=decoding,
         command=sys.argv,
         commit=source_commit(),
     )

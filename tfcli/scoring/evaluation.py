@@ -32,6 +32,8 @@ class HeldOutSet:
     src: list[str] | None
     """None where only translations and references are known."""
     references: list[list[str]]
+    reference_file: Path | None = None
+    """Where the first of them stands, a line for each."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def read_sets(
     for name in dict.fromkeys(names) or tests:
         files = locate_in(recipe, tests[name], roots, f"data.tests.{name}", report)
         pairs = list(read_pairs(files))
-        sets.append(HeldOutSet(name, [src for src, _ in pairs], [[tgt for _, tgt in pairs]]))
+        sets.append(HeldOutSet(name, [src for src, _ in pairs], [[tgt for _, tgt in pairs]], files.paths[-1]))
     return sets
 
 
@@ -101,7 +103,7 @@ def read_own_set(src: Path, refs: Sequence[Path]) -> HeldOutSet:
         pairs = list(read_pairs(CorpusFiles(src=src, tgt=ref, tsv=None)))
         lines = [line for line, _ in pairs]
         references.append([line for _, line in pairs])
-    return HeldOutSet(src.stem if src.suffix in (".gz", ".xz") else src.name, lines, references)
+    return HeldOutSet(src.stem if src.suffix in (".gz", ".xz") else src.name, lines, references, refs[0])
 
 
 def compare(results: Sequence[SetResult], expected: Mapping[str, Expectation]) -> list[Reproduction]:
