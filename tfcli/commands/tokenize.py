@@ -114,6 +114,7 @@ def _as_json(prepared: "Prepared", run_dir: Path) -> dict[str, Any]:
             "tgt_vocab_size": tokenizer.tgt_vocab_size,
         },
         "corpora": [row.as_json() for row in prepared.stats],
+        **({"labels": prepared.labels.as_json()} if prepared.labels is not None else {}),
         "warnings": prepared.warnings,
     }
 
@@ -128,11 +129,16 @@ def _show(prepared: "Prepared") -> None:
         ],
     )
     sys.stdout.write("\n")
+    sides = ("src", "tgt") if prepared.labels is None else ("src",)  # a label has no pieces
     vocabulary = {"src": prepared.tokenizer.src_vocab_size, "tgt": prepared.tokenizer.tgt_vocab_size}
     print_table(
         ["corpus", "side", "vocabulary", "pieces/word", "unknown %", "length p50", "p95", "max"],
-        [_side_row(row, side, vocabulary[side]) for row in prepared.stats for side in ("src", "tgt")],
+        [_side_row(row, side, vocabulary[side]) for row in prepared.stats for side in sides],
     )
+    if prepared.labels is not None:
+        sys.stdout.write("\n")
+        rows = zip(prepared.labels.names, prepared.labels.texts, strict=True)
+        print_table(["label", "training texts"], [list(row) for row in rows])
 
 
 def _side_row(row: "CorpusStats", side: str, vocab_size: int) -> list[object]:

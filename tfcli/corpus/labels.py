@@ -45,6 +45,10 @@ class Labels:
     def _ids(self) -> dict[str, int]:
         return {name: number for number, name in enumerate(self.names, start=1)}
 
+    def as_json(self) -> list[dict[str, str | int]]:
+        """Return what `labels.json` holds."""
+        return [{"label": name, "texts": n} for name, n in zip(self.names, self.texts, strict=True)]
+
     def ids(self, labels: Sequence[str], block: TextBlock) -> IdBlock:
         """Return the ids of the labels of a block of text, each a sentence of one piece.
 
@@ -93,8 +97,7 @@ def labels_for(train: Sequence[CorpusFiles], lines: int, run_dir: Path, *, repla
     if before is not None and before.names != labels.names and not replace_run:
         _refuse_to_part_from_checkpoints(run_dir)
     if before != labels:
-        rows = [{"label": name, "texts": n} for name, n in zip(labels.names, labels.texts, strict=True)]
-        write_whole(run_dir / FILE, json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+        write_whole(run_dir / FILE, json.dumps(labels.as_json(), indent=2, ensure_ascii=False) + "\n")
     return labels
 
 

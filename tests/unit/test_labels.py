@@ -1,0 +1,147 @@
+"""Texts with labels: fields of lines, ids of labels, texts that are cut, and the loss."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tfcli.corpus.labels import Labels
+from tfcli.corpus.shards import IdBlock
+from tfcli.errors import DataError, RecipeError
+from tfcli.recipe.corpora import DataSection
+from tfcli.recipe.loader import build_recipe
+from tfcli.text.fields import UnfitLineError
+from tfcli.text.files import CorpusFiles
+from tfcli.text.labelled import LabelFields
+from tfcli.text.pairs import TextBlock, count_pairs, read_pairs
+from tfcli.training.label_loss import balanced_weights, label_loss
+
+
+def fields(*, is_json=False, **places):
+    data = DataSection.model_validate({"train": [{"tsv": "a"}], "valid": {"tsv": "b"}})
+    return LabelFields.of(data.model_copy(update=places), is_json=is_json)
+
+
+@pytest.mark.parametrize(
+    ("line", "places", "expected"),
+    [
+        ("a dog\tpet", {}, ("a dog", "pet")),
+        ("a dog\tpet\r", {}, ("a dog", "pet")),
+        ("pet\ta dog", {"text_field": 2, "label_field": 1}, ("a dog", "pet")),
+        ("1\ta\tb\tyes", {"text_field": 2, "second_text_field": 3, "label_field": 4}, ("a <sep> b", "yes")),
+        ("\tpet", {}, ("", "pet")),
+    ],
+)
+def test_columns_hold_text_and_label(line, places, expected):
+    assert fields(**places).fitting(line).take(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"text": "a dog", "label": "pet", "more": 1}, ("a dog", "pet")),
+        ({"text": "a\ndog", "label": 3}, ("a dog", "3")),
+        ({"text": "half \ud800", "label": " x "}, ("half \ufffd", "x")),
+    ],
+)
+def test_keys_hold_text_and_label(row, expected):
+    assert fields(is_json=True).take(json.dumps(row)) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("{", "what is no JSON"),
+        ("[1]", "another kind of JSON"),
+        ('{"text": "a"}', "no key 'label' in the object; it has text"),
+        ('{"text": 1, "label": "x"}', "the text 'text' must be text, got 1"),
+        ('{"text": "a", "label": true}', "the label must be text or a whole number, got true"),
+        ('{"text": "a", "label": null}', "the label must be text or a whole number, got null"),
+        ('{"text": "a", "label": " "}', "the label is empty"),
+        (
+            '{"text": "a", "label": "x\\\\ty"}'.replace("\\\\", "\\"),
+            "holds a tab or another control character",
+        ),
+    ],
+)
+def test_json_lines_that_cannot_be_used_say_why(line, complaint):
+    with pytest.raises(UnfitLineError, match=complaint):
+        fields(is_json=True).take(line)
+
+
+def test_a_file_with_labels_is_read_as_pairs_and_complained_of_by_line(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("a\u2028dog\tpet\na cow\tfarm")
+    files = CorpusFiles(None, None, path, None, fields())
+    assert list(read_pairs(files)) == [("a\u2028dog", "pet"), ("a cow", "farm")]
+    assert count_pairs(files) == 2
+    path.write_text("a dog\tpet\n\n")
+    with pytest.raises(DataError, match=r"a.tsv:2: expected 2 fields, parted by tabs, got 1 field"):
+        list(read_pairs(files))
+
+
+def test_labels_are_ids_from_one_on_each_a_sentence_of_one_piece(tmp_path):
+    labels = Labels(("farm", "pet"), (3, 4))
+    block = labels.ids(["pet", "farm", "pet"], _block(tmp_path))
+    assert block.ids.tolist() == [2, 1, 2]
+    assert block.lengths.tolist() == [1, 1, 1]
+    with pytest.raises(DataError, match=r"a.tsv:12: the label 'pets' is not one of .*, did you mean 'pet'\?"):
+        labels.ids(["farm", "farm", "pets"], _block(tmp_path))
+
+
+def _block(tmp_path):
+    return TextBlock(0, (tmp_path / "a.tsv",), True, 10, 3, (b"",))
+
+
+def test_a_sentence_that_is_too_long_keeps_its_beginning_and_the_end_mark():
+    block = IdBlock.of([[5, 6, 7, 3], [3], [8, 9, 3], [4, 5, 6, 7, 8, 3]], np.dtype("<u2"))
+    cut, n = block.cut(3)
+    assert n == 2
+    assert cut.lengths.tolist() == [3, 1, 3, 3]
+    assert cut.ids.tolist() == [5, 6, 3, 3, 8, 9, 3, 4, 5, 3]
+    assert block.cut(6) == (block, 0)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_is_the_sum_of_torchs_cross_entropy(smoothing):
+    torch.manual_seed(1)
+    logits, gold = torch.randn(7, 4, requires_grad=True), torch.tensor([0, 1, 2, 3, 3, 3, 1])
+    weights = torch.tensor([0.5, 1.0, 2.0, 4.0])
+    loss, nll = label_loss(logits, gold, smoothing, None)
+    expected = torch.nn.functional.cross_entropy(logits, gold, reduction="sum", label_smoothing=smoothing)
+    assert torch.allclose(loss, expected)
+    assert torch.allclose(nll, torch.nn.functional.cross_entropy(logits, gold, reduction="sum"))
+    assert not nll.requires_grad
+    weighted, same = label_loss(logits, gold, smoothing, weights)
+    each = [label_loss(logits[i : i + 1], gold[i : i + 1], smoothing, None)[0] for i in range(7)]
+    assert torch.allclose(weighted, sum(weights[gold[i]] * each[i] for i in range(7)))
+    assert same == nll
+
+
+def test_balanced_weights_give_each_label_the_same_sum_and_a_text_one_on_average():
+    texts = [10, 30, 60]
+    weights = balanced_weights(texts)
+    assert [w * n for w, n in zip(weights, texts, strict=True)] == pytest.approx([100 / 3] * 3)
+
+
+def recipe(**data):
+    return build_recipe(
+        {
+            "name": "a",
+            "task": "classification",
+            "data": {"train": [{"tsv": "a"}], "valid": {"fraction": 0.1}, **data},
+        }
+    )
+
+
+def test_a_second_text_brings_its_separator_into_the_tokenizer():
+    assert recipe().tokenizer.symbols == []
+    assert recipe(second_text_field=3).tokenizer.symbols == ["<sep>"]
+
+
+def test_fields_must_suit_the_kind_of_file():
+    with pytest.raises(RecipeError, match="JSON lines have keys with names, got 2"):
+        recipe(train=[{"jsonl": "a"}], label_field=2)
+    with pytest.raises(RecipeError, match="TSV files have columns, counted from 1, got 'x'"):
+        recipe(second_text_field="x")
