@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ValidationError
+
 from tfcli import __version__
 from tfcli.errors import DataError
 from tfcli.scoring.results import as_json
@@ -28,6 +30,31 @@ if TYPE_CHECKING:
 
 SCORES_FILE = "scores.json"
 _OF_AN_ENTRY = ("created", "model", "decoding", "sets")
+_DAMAGED_HINT = "mend the file or move it away"
+
+
+class _Interval(BaseModel, strict=True, allow_inf_nan=False):
+    low: float
+    high: float
+
+
+class _Score(BaseModel, strict=True, allow_inf_nan=False):
+    score: float
+    interval: _Interval | None = None
+
+
+class _Entry(BaseModel, strict=True):
+    """What is read of an evaluation; of what else stands there, nothing is expected."""
+
+    created: str = ""
+    model: dict[str, Any] = {}
+    decoding: dict[str, Any] = {}
+    sets: dict[str, dict[str, _Score]] = {}
+
+
+class _File(_Entry, strict=True):
+    test_sets: dict[str, dict[str, Any]] = {}
+    history: list[_Entry] = []
 
 
 @dataclass(frozen=True)
@@ -134,21 +161,16 @@ def _read(path: Path) -> dict[str, Any]:
     Raises: DataError when it is damaged.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        _File.model_validate(record)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        what = first["msg"].removeprefix("Input ").partition(" or instance of")[0]
+        raise DataError(f"{path}: damaged: {place}: {what[0].lower()}{what[1:]}", _DAMAGED_HINT) from error
     except ValueError as error:
         raise DataError(f"{path}: damaged: {error}", _DAMAGED_HINT) from error
-    shapes = {"sets": dict, "model": dict, "decoding": dict, "test_sets": dict, "history": list}
-    if not isinstance(record, dict):
-        raise DataError(f"{path}: damaged: expected an object, got {type(record).__name__}", _DAMAGED_HINT)
-    wrong = [name for name, shape in shapes.items() if not isinstance(record.get(name, shape()), shape)]
-    if not wrong and not all(isinstance(entry, dict) for entry in record.get("history", [])):
-        wrong = ["history"]
-    if wrong:
-        raise DataError(f"{path}: damaged: what {wrong[0]} holds is of another kind", _DAMAGED_HINT)
     return record
-
-
-_DAMAGED_HINT = "mend the file or move it away"
 
 
 def _read_or_put_aside(path: Path, warn: Callable[[str], None]) -> dict[str, Any]:
