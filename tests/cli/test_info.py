@@ -197,6 +197,7 @@ def test_a_folder_whose_files_say_other_things_than_expected_is_shown_as_far_as_
     (run / "best/config.json").write_text('{"model": 3, "trained": [], "src_lang": null}')
     (run / "environment.json").write_text('{"command": 7}')
     (run / "recipe.yaml").write_text("training: {}\nmodel: later\n")
+    (run / "scores.json").write_text('{"sets": {"near": 31.0, "far": {"bleu": "31"}}}')
     assert main(["info", str(run)]) == 0
     shown = lines(capsys.readouterr().out.partition("\n\n")[0])
     assert set(shown) == {"run", "parameters", "steps", "status", "best model"}

@@ -57,7 +57,7 @@ def about_folder(folder: Path) -> dict[str, Any]:
         "config": {key: value for key, value in config.items() if key != "model"},
         "validation": next((line for line in reversed(metrics) if line.get("kind") == "valid"), {}),
         "course": _course(folder, metrics, training, checkpoints, last_step) if is_run else None,
-        "scores": _part(_json_object(folder / "scores.json"), "sets"),
+        "scores": _scores(folder / "scores.json"),
         "environment": _json_object(folder / "environment.json"),
     }
 
@@ -219,6 +219,12 @@ def command_line(command: Any) -> str | None:
     if not isinstance(command, list):
         return command if isinstance(command, str) else None
     return shlex.join(["tfcli", *map(str, command[1:])])
+
+
+def _scores(path: Path) -> dict[str, Any]:
+    """Return the present scores of a run by test set."""
+    sets = _part(_json_object(path), "sets")
+    return {name: scores for name, scores in sets.items() if isinstance(scores, dict)}
 
 
 def _part(record: dict[str, Any], key: str) -> dict[str, Any]:
