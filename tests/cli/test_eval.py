@@ -72,7 +72,7 @@ def test_files_are_scored_as_a_table_with_signatures(files: Path, capsys: pytest
     chrf = sacrebleu.corpus_chrf(HYPOTHESES, [REFERENCE])
     ter = sacrebleu.corpus_ter(HYPOTHESES, [REFERENCE], case_sensitive=True)
     shown = [line.split() for line in out.split("\n")]
-    assert shown[0] == ["set", "lines", "BLEU", "chrF", "TER"]
+    assert shown[0] == ["system", "lines", "BLEU", "chrF", "TER"]
     assert ["out.en", "4", *(f"{found.score:.2f}" for found in (bleu, chrf, ter))] in shown
     assert f"out.en: {bleu}" in out
     for metric in ("BLEU  nrefs:1|case:mixed|eff:no|tok:13a|", "chrF  nrefs:1|", "TER   nrefs:1|"):
@@ -127,7 +127,7 @@ def test_only_the_metrics_that_are_asked_for_are_shown(
     command = ["eval", "--hyp", f"{files}/out.en", "--ref", f"{files}/ref.en"]
     assert main([*command, "--metric", "chrf++", "--metric", "ter", "--metric", "ter"]) == 0
     out = capsys.readouterr().out
-    assert out.split("\n")[0].split() == ["set", "lines", "chrF++", "TER"]
+    assert out.split("\n")[0].split() == ["system", "lines", "chrF++", "TER"]
     assert "BLEU" not in out
     assert "|nw:2|" in out
 

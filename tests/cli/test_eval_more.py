@@ -70,7 +70,7 @@ def test_labels_are_scored_with_a_row_for_each_and_what_they_were_taken_for(
     command = scored(tmp_path, "--metric", "accuracy", "--metric", "macro-f1")
     assert main(["eval", *map(str, command)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.split("\n")]
-    assert rows[0] == ["set", "lines", "accuracy", "macro-F1"]
+    assert rows[0] == ["system", "lines", "accuracy", "macro-F1"]
     assert rows[2][:3] == ["hyp", "4", "50.00"]
     assert ["label", "lines", "precision", "recall", "F1", "bad", "fair", "good"] in rows
     assert ["good", "2", "66.67", "100.00", "80.00", "0", "0", "2"] in rows
@@ -263,7 +263,10 @@ def test_unknown_test_sets_and_pairs_are_refused_with_what_there_is(
 def test_empty_translations_and_a_slip_are_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (files / "hyp").write_bytes(text(["", *HYP[1:]]))
     assert main(["eval", *map(str, scored(files))]) == 0
-    assert "warning: hyp: 1 of 4 hypotheses is empty, the first in line 1\n" in capsys.readouterr().err
+    told = "warning: hyp: 1 of 4 hypotheses is empty, the first in line 1\n"
+    assert told in capsys.readouterr().err
+    assert main(["eval", *map(str, scored(files, "--src", files / "src"))]) == 0
+    assert told in capsys.readouterr().err
     lines = [
         f"{word} number {n} of the {word}s" for n, word in enumerate(["cat", "dog", "tree", "house"] * 5)
     ]

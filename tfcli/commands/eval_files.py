@@ -40,7 +40,7 @@ def score_files(request: "Request", plan: "Plan") -> "tuple[list[SetResult], Map
     systems = dict(zip(_names(paths), said, strict=True))
     for path, hypotheses in zip(paths, systems.values(), strict=True):
         check_counts(hypotheses, held_out.references, [str(path), *names])
-    return [measure_aloud(held_out, systems, plan, compared=len(systems) > 1)], {}
+    return [measure_aloud(held_out, systems, plan, by_system=True)], {}
 
 
 def _text(request: "Request") -> "tuple[HeldOutSet, list[str]]":

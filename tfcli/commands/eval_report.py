@@ -1,6 +1,5 @@
 """`tfcli eval --report`: what was scored, with analysis, pictures and provenance, as one page or as Markdown."""
 
-import hashlib
 import os
 import platform
 import shlex
@@ -218,7 +217,9 @@ def _facts(facts: dict[str, Any]) -> str:
 
 
 def _checksums(results: "Sequence[SetResult]") -> list[tuple[str, str]]:
-    """Return the SHA-256 of every text that was scored: that of its file, uncompressed, if each line ends in one feed."""
+    """Return the SHA-256 of every text that was scored."""
+    from tfcli.scoring.history import sha256_of_lines
+
     texts = [
         (f"{of.name}, {name}", lines)
         for of in results
@@ -232,8 +233,4 @@ def _checksums(results: "Sequence[SetResult]") -> list[tuple[str, str]]:
         )
         if lines is not None
     ]
-    return [(name, f"SHA-256 {_digest(lines)}") for name, lines in texts]
-
-
-def _digest(lines: Sequence[str]) -> str:
-    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
+    return [(name, f"SHA-256 {sha256_of_lines(lines)}") for name, lines in texts]

@@ -198,7 +198,7 @@ def _evaluate(
         systems = {str(request.run): hypotheses}
         if held_out.name in baselines:
             systems = {_baseline_name(request): baselines[held_out.name], **systems}
-        found = measure_aloud(held_out, systems, plan, compared=len(systems) > 1)
+        found = measure_aloud(held_out, systems, plan, by_system=False)
         results.append(replace(found, origin=speaker.origin))
     if kept is not None:
         write_scores(kept.scores, results, speaker.origin, warn)

@@ -10,16 +10,18 @@ if TYPE_CHECKING:
     from tfcli.recipe.schema import Expectation
     from tfcli.scoring.evaluation import HeldOutSet
     from tfcli.scoring.plan import Plan
-    from tfcli.scoring.results import Interval, SetResult
+    from tfcli.scoring.results import Interval, SetResult, SystemResult
 
 MOST_COLUMNS = 12
 """Of more labels, which was taken for which stands only in the JSON."""
 
 
 def measure_aloud(
-    held_out: "HeldOutSet", systems: "dict[str, list[str]]", plan: "Plan", *, compared: bool
+    held_out: "HeldOutSet", systems: "dict[str, list[str]]", plan: "Plan", *, by_system: bool
 ) -> "SetResult":
-    """Score the systems while a bar shows how far it is, and warn of what looks wrong.
+    """Score the systems while a bar shows how far it is, several against the first; warn of what looks wrong.
+
+    `by_system`: the systems are what was given.
 
     Raises: as `measure` does.
     """
@@ -27,14 +29,12 @@ def measure_aloud(
     from tfcli.scoring.measure import measure
 
     with progress(f"scoring {held_out.name}", total=len(plan.metrics), unit="metric") as bar:
-        result = measure(held_out, systems, plan, compared=compared, advance=bar.advance)
+        result = measure(held_out, systems, plan, compared=True, advance=bar.advance)
     for system in result.systems:
-        # a run's own translations are called by their set
-        name = held_out.name if len(systems) == 1 and held_out.src is not None else system.name
         doubts = [emptiness_warning(system.hypotheses, held_out.references)]
         doubts += [tokenization_warning(system.hypotheses, plan.settings)] if "bleu" in plan.metrics else []
         for doubt in filter(None, doubts):
-            warn(f"{name}: {doubt}")
+            warn(f"{_called(result, system, by_system=by_system)}: {doubt}")
     return result
 
 
@@ -58,7 +58,7 @@ def _show_scores(results: "Sequence[SetResult]", *, by_system: bool) -> None:
     from tfcli.scoring.results import METRIC_NAMES
 
     several = any(len(result.systems) > 1 for result in results)
-    columns = ["set", "system"] if several and not by_system else ["system"] if several else ["set"]
+    columns = ["system"] if by_system else ["set", "system"] if several else ["set"]
     rows = []
     for result in results:
         for system in result.systems:
@@ -98,24 +98,24 @@ def _show_labels(results: "Sequence[SetResult]") -> None:
 
 def _show_signatures(results: "Sequence[SetResult]", *, by_system: bool) -> None:
     """Print the parts of BLEU, and how everything was counted, each way once."""
-    from tfcli.scoring.results import METRIC_NAMES
+    from tfcli.scoring.results import METRIC_NAMES, metrics_of, signatures_of
 
-    details: list[str] = []
-    signatures: dict[str, None] = {}
-    width = max(len(METRIC_NAMES[metric]) for metric in (*results[0].judged.scores, "bleu"))
-    for result in results:
-        for system in result.systems:
-            name = system.name if by_system else result.name
-            if not by_system and len(result.systems) > 1:
-                name += f", {system.name}"
-            for metric, found in system.scores.items():
-                details += [f"{name}: {found.details}"] if metric == "bleu" else []
-                signatures[f"{METRIC_NAMES[metric]:<{width}}  {found.signature}"] = None
-            for metric, comparison in system.comparisons.items():
-                signatures[f"{METRIC_NAMES[metric]:<{width}}  {comparison.signature}"] = None
-    order = list(METRIC_NAMES.values())
-    lines = sorted(signatures, key=lambda line: order.index(line.split(" ")[0]))
+    details = [
+        f"{_called(result, system, by_system=by_system)}: {system.scores['bleu'].details}"
+        for result in results
+        for system in result.systems
+        if "bleu" in system.scores
+    ]
+    width = max(len(name) for name in (*metrics_of(results).values(), METRIC_NAMES["bleu"]))
+    lines = [f"{name:<{width}}  {signature}" for name, signature in signatures_of(results)]
     print_text("\n".join([*(["", *details] if details else []), "", *lines]))
+
+
+def _called(result: "SetResult", system: "SystemResult", *, by_system: bool) -> str:
+    """Return what to call a system's translations of a set: those of a run by the set, those of a file by its name."""
+    if by_system:
+        return system.name
+    return result.name if len(result.systems) == 1 else f"{result.name}, {system.name}"
 
 
 def _show_expected(results: "Sequence[SetResult]", expected: "Mapping[str, Expectation]") -> None:

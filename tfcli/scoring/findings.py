@@ -113,22 +113,3 @@ def words_basis(report: Report) -> str:
     return (
         f"by how often it occurs in {'the' if words.complete else 'the first'} {lines} of the training text"
     )
-
-
-def metrics_of(report: Report) -> dict[str, str]:
-    """Return the metrics that anything was scored with, and their names for people."""
-    used = {metric for of in report.sets for system in of.systems for metric in system.scores}
-    return {metric: name for metric, name in METRIC_NAMES.items() if metric in used}
-
-
-def signatures(report: Report) -> list[tuple[str, str]]:
-    """Return each metric's signatures, and those of its comparisons, all different ones once."""
-    found = {
-        (name, quoted.signature): None
-        for metric, name in metrics_of(report).items()
-        for of in report.sets
-        for system in of.systems
-        for quoted in (system.scores.get(metric), system.comparisons.get(metric))
-        if quoted is not None
-    }
-    return list(found)

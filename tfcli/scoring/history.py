@@ -138,14 +138,16 @@ def refuse_another_text(path: Path, held_out: HeldOutSet, called: str) -> None:
 
 
 def _text_of(text: HeldOutSet | SetResult) -> dict[str, Any]:
-    def checksum(lines: Sequence[str]) -> str:
-        return hashlib.sha256("".join(line + "\n" for line in lines).encode()).hexdigest()
-
     return {
         "lines": len(text.references[0]),
-        "src": None if text.src is None else checksum(text.src),
-        "references": [checksum(reference) for reference in text.references],
+        "src": None if text.src is None else sha256_of_lines(text.src),
+        "references": [sha256_of_lines(reference) for reference in text.references],
     }
+
+
+def sha256_of_lines(lines: Sequence[str]) -> str:
+    """Return the checksum of a text: that of its file, uncompressed, if each line ends in one feed."""
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 def _history_of(record: dict[str, Any]) -> list[dict[str, Any]]:

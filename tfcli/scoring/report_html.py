@@ -12,9 +12,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfcli.scoring.findings import find, headline, metrics_of, signatures, verdicts, words_basis
+from tfcli.scoring.findings import find, headline, verdicts, words_basis
+from tfcli.scoring.results import metrics_of, signatures_of
 from tfcli.scoring.words import differences
-from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,9 +42,9 @@ def html_page(report: Report, advance: Callable[[int], None] = lambda _: None) -
             sets=[{"found": one, "rows": line_rows(one), "samples": _samples(one)} for one in found],
             headlines=[headline(one.of, system.system) for one in found for system in one.all_systems],
             verdicts=verdicts(found),
-            signatures=signatures(report),
+            signatures=signatures_of(report.sets),
             words_basis=words_basis(report),
-            metrics=metrics_of(report),
+            metrics=metrics_of(report.sets),
             # our own files and drawings: all else is escaped
             style=Markup((PAGE / "report.css").read_text(encoding="utf-8")),  # noqa: S704
             script=Markup(script),  # noqa: S704
@@ -115,5 +115,4 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":")}
-    environment.filters["counted"] = counted
     return environment

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tfcli.scoring.findings import find, headline, metrics_of, signatures, verdicts, words_basis
+from tfcli.scoring.findings import find, headline, verdicts, words_basis
+from tfcli.scoring.results import metrics_of, signatures_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -29,13 +30,16 @@ def markdown(report: Report, advance: Callable[[int], None] = lambda _: None) ->
         f"# {_plain(report.title)}",
         *(_plain(headline(one.of, system.system)) for one in found for system in one.all_systems),
         "## Scores",
-        _scores(found, metrics_of(report)),
+        _scores(found, metrics_of(report.sets)),
         "In brackets 95 % intervals. Of TER, less is better.",
     ]
     compared = verdicts(found)
     if compared:
         parts += ["### Against the baseline", "\n".join(f"- {_plain(sentence)}" for sentence in compared)]
-    parts += ["### Signatures", "\n".join(f"- {metric}: `{text}`" for metric, text in signatures(report))]
+    parts += [
+        "### Signatures",
+        "\n".join(f"- {metric}: `{text}`" for metric, text in signatures_of(report.sets)),
+    ]
     for one in found:
         parts += _set(report, one)
     if report.provenance:

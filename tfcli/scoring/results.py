@@ -152,6 +152,25 @@ class SetResult:
         return self.systems[-1]
 
 
+def metrics_of(results: Sequence[SetResult]) -> dict[str, str]:
+    """Return the metrics that anything was scored with, and their names for people."""
+    used = {metric for result in results for system in result.systems for metric in system.scores}
+    return {metric: name for metric, name in METRIC_NAMES.items() if metric in used}
+
+
+def signatures_of(results: Sequence[SetResult]) -> list[tuple[str, str]]:
+    """Return each metric's name with its signatures, and those of its comparisons, all different ones once."""
+    found = {
+        (name, quoted.signature): None
+        for metric, name in metrics_of(results).items()
+        for result in results
+        for system in result.systems
+        for quoted in (system.scores.get(metric), system.comparisons.get(metric))
+        if quoted is not None
+    }
+    return list(found)
+
+
 def score_as_json(found: Score) -> dict[str, Any]:
     """Return a score for `--json` and `scores.json`, at full precision."""
     if found.interval is None:
