@@ -267,6 +267,11 @@ def test_files_that_cannot_be_read_are_refused(files: Path, capsys: pytest.Captu
         (["--hyp", "out.en", "--ref", "ref.en", "--resamples", "99"], "--resamples 99: too few for a 95 %"),
         (["--hyp", "out.en", "--ref", "ref.en", "--seed", "0"], "Invalid value for '--seed'"),
         (["--hyp", "out.en", "--ref", "ref.en", "--paired", "bs"], "--paired: there is nothing to compare"),
+        (
+            ["--hyp", "out.en", "--hyp", "./out.en", "--ref", "ref.en", "--paired", "bs"],
+            "--paired: there is nothing to compare",
+        ),
+        (["--hyp", "out.en", "--ref", "ref.en", "--ref", "./ref.en"], "--ref ref.en: given twice"),
         (["--hyp", "out.en", "--hyp", "b", "--ref", "r", "--paired", "t"], "--paired t: unknown test"),
         (
             ["--hyp", "out.en", "--hyp", "b", "--ref", "r", "--paired", "ar", "--resamples", "0"],

@@ -79,6 +79,8 @@ def test_labels_are_scored_with_a_row_for_each_and_what_they_were_taken_for(
         "hyp": {"labels": ["bad", "fair", "good"], "counts": [[0, 0, 1], [1, 0, 0], [0, 0, 2]]}
     }
     assert found["sets"]["hyp"]["accuracy"]["score"] == 50.0
+    (tmp_path / "hyp").write_bytes(b"good\r\ngood\r\n good\r\nbad \r\n")  # written by another system
+    assert as_json(capsys, *command) == found
     many = [f"label{n}" for n in range(20)]
     (tmp_path / "ref").write_bytes(text(many))
     (tmp_path / "hyp").write_bytes(text(many))

@@ -162,12 +162,13 @@ def comparison(metric: str, difference: float, p: float) -> Comparison:
 @pytest.mark.parametrize(
     ("metric", "difference", "p", "verdict", "words"),
     [
-        ("bleu", 0.8, 0.01, "better", "A beats B by 0.80 BLEU (p = 0.010)"),
-        ("chrf++", -0.8, 0.01, "worse", "B beats A by 0.80 chrF++ (p = 0.010)"),
+        ("bleu", 0.8, 0.01, "better", "A beats B by 0.80 BLEU (p = 0.0100)"),
+        ("chrf++", -0.8, 0.01, "worse", "B beats A by 0.80 chrF++ (p = 0.0100)"),
         ("ter", -0.8, 0.0001, "better", "A beats B by 0.80 TER (p = 0.0001)"),
-        ("ter", 0.8, 0.049, "worse", "B beats A by 0.80 TER (p = 0.049)"),
-        ("bleu", 0.8, 0.05, "undecided", "A and B cannot be told apart: 0.80 BLEU (p = 0.050)"),
-        ("bleu", 0.004, 0.31, "undecided", "A and B cannot be told apart: under 0.01 BLEU (p = 0.310)"),
+        ("ter", -0.8, 0.00001, "better", "A beats B by 0.80 TER (p < 0.0001)"),
+        ("ter", 0.8, 0.0496, "worse", "B beats A by 0.80 TER (p = 0.0496)"),
+        ("bleu", 0.8, 0.05, "undecided", "A and B cannot be told apart: 0.80 BLEU (p = 0.0500)"),
+        ("bleu", 0.004, 0.31, "undecided", "A and B cannot be told apart: under 0.01 BLEU (p = 0.3100)"),
         ("bleu", 0.0, 0.001, "undecided", "A and B cannot be told apart: the same BLEU"),
     ],
 )

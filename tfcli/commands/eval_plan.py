@@ -58,7 +58,7 @@ def _refuse_tests_without_sense(request: Request, resamples: int) -> None:
         )
     if request.paired not in (None, "bs", "ar"):
         raise RecipeError(f"--paired {request.paired}: unknown test", "use bs or ar")
-    if request.paired is not None and request.baseline is None and len(request.hyps or []) < 2:
+    if request.paired is not None and request.baseline is None and len(set(request.hyps or [])) < 2:
         raise RecipeError("--paired: there is nothing to compare", "give a --baseline, or several --hyp")
     if request.paired is not None and resamples == 0:
         raise RecipeError("--paired with --resamples 0: a test needs resamples", "leave one of the two out")

@@ -82,6 +82,12 @@ def refuse_contradictions(request: Request) -> None:
             )
         if request.hyps is None or (request.refs is None and request.testset is None):
             raise _nothing_to_score(request)
+    refs = request.refs or []
+    twice = next((ref for n, ref in enumerate(refs) if ref in refs[:n]), None)
+    if twice is not None:
+        raise RecipeError(
+            f"--ref {twice}: given twice", "a further reference is another translation of the source"
+        )
     instead = _given({"--src": request.src, "--ref": request.refs})
     if request.testset is not None and instead:
         raise RecipeError(f"{', '.join(instead)}: --testset stands in its place", "leave one of the two out")

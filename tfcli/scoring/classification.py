@@ -27,15 +27,16 @@ class LabelFigures:
 
 
 def labels_of(*texts: Sequence[str]) -> list[str]:
-    """Return the labels that stand anywhere in these texts, in order."""
-    return sorted({label for lines in texts for label in lines})
+    """Return the labels that stand anywhere in these texts, in order; white space around one is no part of it."""
+    return sorted({line.strip() for lines in texts for line in lines})
 
 
 def codes(hypotheses: Sequence[str], reference: Sequence[str], labels: Sequence[str]) -> NDArray[np.int64]:
     """Return for each line one number that says which label stands in the reference and which was said."""
     number = {label: n for n, label in enumerate(labels)}
     pairs = zip(reference, hypotheses, strict=True)
-    return np.array([number[expected] * len(labels) + number[said] for expected, said in pairs], np.int64)
+    found = [number[expected.strip()] * len(labels) + number[said.strip()] for expected, said in pairs]
+    return np.array(found, np.int64)
 
 
 def table(found: NDArray[np.int64], n_labels: int) -> NDArray[np.int64]:

@@ -108,8 +108,8 @@ def words_basis(report: Report) -> str:
     """Say in which text the words were counted."""
     words = report.training_words
     if words is None:
-        return "by how often it occurs in the references, since the training text is not at hand"
+        return "by how often each occurs in the references, since the training text is not at hand"
     lines = counted(words.n_lines, "line")
     return (
-        f"by how often it occurs in {'the' if words.complete else 'the first'} {lines} of the training text"
+        f"by how often each occurs in {'the' if words.complete else 'the first'} {lines} of the training text"
     )

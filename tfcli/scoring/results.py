@@ -100,7 +100,8 @@ class Comparison:
         if self.difference == 0:
             return f"{self.system} and {self.baseline} cannot be told apart: the same {unit}"
         size = f"{abs(self.difference):.2f} {unit}" if abs(self.difference) >= 0.005 else f"under 0.01 {unit}"
-        p = f"p = {self.p_value:.3f}" if self.p_value >= 0.001 else f"p = {self.p_value:.4f}"
+        # four places, as sacreBLEU has them: three would round 0.0496 to the 0.05 that it is below
+        p = f"p = {self.p_value:.4f}" if self.p_value >= 0.0001 else "p < 0.0001"
         if self.winner is None:
             return f"{self.system} and {self.baseline} cannot be told apart: {size} ({p})"
         loser = self.baseline if self.winner == self.system else self.system
