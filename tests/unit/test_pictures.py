@@ -10,14 +10,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from tfcli.scoring.charts import (
-    Buckets,
-    Course,
-    learning_rate_picture,
-    length_ratios_picture,
-    scores_picture,
-    training_picture,
-)
+from tfcli.scoring.charts import Course, learning_rate_picture, training_picture
 from tfcli.scoring.heat_map import MAX_PIECES, Sides, attention_picture, positions_picture, telling
 from tfcli.scoring.picture import Size, picture
 
@@ -37,14 +30,9 @@ def pieces(rows, columns):
 
 
 def all_kinds():
-    buckets = Buckets(["1-10", "11-20", "> 20"], [3, 1200, 0], "lines")
     return [
         training_picture(Course(LOSSES, LOSSES[1::3], BLEUS)),
         learning_rate_picture(LOSSES, "cosine"),
-        length_ratios_picture({"this": [0.9, 1.0, 3.0], "that": [1.0, math.inf]}),
-        scores_picture(
-            "By length", "", "BLEU", buckets, {"this": [30.0, 22.5, None], "that": [1.0, 2.0, None]}
-        ),
         attention_picture("Attention", "", weights(2, 3, 4, 5), pieces(4, 5)),
         positions_picture("Positions", "", weights(20, 8), 1.0),
     ]
@@ -131,35 +119,11 @@ def heights(path):
     return [float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", path)]
 
 
-@pytest.mark.parametrize("ratio", [0.3, 0.7, 1.0, 1.7])
-def test_lengths_are_counted_in_the_bin_they_begin_and_the_last_takes_all_above(ratio):
-    drawn = length_ratios_picture({"this": [ratio] * 3 + [7.0, math.inf]})
-    path = re.search(r'<path d="([^"]*)"[^>]*fill: var\(--picture-first', drawn.svg)[1]
-    corners = [tuple(map(float, found)) for found in re.findall(r"[ML] ([\d.]+) ([\d.]+)", path)]
-    base = max(y for _, y in corners)
-    tops = {y for _, y in corners} - {base}
-    low, high = sorted(base - y for y in tops)
-    assert high / low == pytest.approx(3 / 2, rel=1e-4)
-    of_one = sorted({x for x, y in corners if base - y == high})
-    left, right = min(x for x, _ in corners), max(x for x, _ in corners)
-    assert (of_one[0] - left) / (right - left) == pytest.approx(ratio / 2, abs=1e-4)
-
-
-def test_bars_say_their_score_and_a_part_without_one_has_no_bar():
-    buckets = Buckets(["short", "long"], [7, 0], "lines")
-    drawn = scores_picture("By length", "", "BLEU", buckets, {"this": [30.04, None], "_that": [2.0, None]})
-    said = texts(drawn)
-    assert {"30.0", "2.0", "this", "_that", "short", "(7)", "long", "(0)"} <= set(said)
-    assert len(re.findall(r"clip-path[^>]*fill: var\(--picture-(?:first|second)", drawn.svg)) == 2
-
-
-def test_names_are_shown_as_they_are(recwarn):
-    buckets = Buckets(["a"], [1], "lines")
-    name = "$x^2$ <b> & 日本\x01"
-    drawn = scores_picture(name, "", "BLEU", buckets, {name: [1.0], "other": [2.0]})
-    assert "$x^2$ <b> & 日本" in "".join(texts(drawn))
-    assert ET.fromstring(drawn.svg).get("aria-label") == "$x^2$ <b> & 日本\ufffd"
-    assert not recwarn.list
+def test_titles_and_pieces_are_shown_as_they_are():
+    name = "<b> & 日本\x01"
+    drawn = attention_picture(name, "", weights(1, 1, 2, 2), Sides([name, "a"], ["b", "c"]))
+    assert "<b> & 日本\ufffd" in texts(drawn)
+    assert ET.fromstring(drawn.svg).get("aria-label") == "<b> & 日本\ufffd"
 
 
 def matrices(drawn):

@@ -1,4 +1,4 @@
-"""Curves and bars from plain numbers: the course of training, the learning rate, lengths, scores of a part of the lines.
+"""Curves from plain numbers: the course of training and the learning rate.
 
 matplotlib draws them in stand-ins for the colours of `picture.py`, which take their place in the SVG.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 import io
 import math
 import re
-import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tfcli.scoring.picture import FIRST, FONT_SIZE, INK, SECOND, THIRD, Picture, Size, picture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -25,12 +24,10 @@ if TYPE_CHECKING:
 # Colours that nothing else has, for what they stand for.
 _INK, _FIRST, _SECOND, _THIRD = "#010101", "#010102", "#010103", "#010104"
 _MEANT = {_INK: INK, _FIRST: FIRST, _SECOND: SECOND, _THIRD: THIRD}
-_OF_SERIES = (_FIRST, _SECOND, _THIRD)
 _POINTS_PER_INCH = 72  # the SVG's unit; its numbers are taken for pixels
 _LOOK: dict[Any, Any] = {
     "svg.fonttype": "none",  # text as text
     "svg.hashsalt": "tfcli",  # the same ids each time
-    "text.parse_math": False,
     "font.family": "DejaVu Sans",  # comes with matplotlib; wider than most, so that what is shown in its place has room
     "font.size": FONT_SIZE,
     "axes.titlesize": FONT_SIZE,
@@ -58,14 +55,6 @@ class Course(NamedTuple):
     train_cross_entropy: Points
     valid_cross_entropy: Points
     valid_bleu: Points
-
-
-class Buckets(NamedTuple):
-    """Parts of a test set: what they are called, how many lines or words are in each, and what these are."""
-
-    labels: Sequence[str]
-    counts: Sequence[int]
-    counted: str
 
 
 def training_picture(course: Course) -> Picture:
@@ -100,62 +89,13 @@ def learning_rate_picture(rates: Points, schedule: str) -> Picture:
         return _finished(figure, "Learning rate", caption)
 
 
-def length_ratios_picture(ratios: Mapping[str, Sequence[float]]) -> Picture:
-    """Show how often translations are how much longer than their references; by the name of the system.
-
-    A ratio without a reference to divide by may be infinite, and counts as the longest ones do.
-    """
-    n_bins, width = 20, 0.1
-    edges = [i * width for i in range(n_bins + 1)]
-    with _drawing(Size(440, 240)) as figure:
-        axes = figure.subplots()
-        for i, values in enumerate(ratios.values()):
-            # the middle of a bin, so that no rounding moves a ratio of 1 into the bin before
-            inside = [min(math.floor(min(value, 9.0) / width + 1e-9), n_bins - 1) for value in values]
-            shares = [100 * inside.count(k) / max(1, len(values)) for k in range(n_bins)]
-            axes.stairs(
-                shares, edges, fill=i == 0, color=_OF_SERIES[i], alpha=1.0 if i else 0.6, linewidth=1.8
-            )
-        axes.axvline(1.0, color=_INK, linewidth=0.8, linestyle=(0, (3, 3)))
-        axes.set(
-            xlabel="length of the translation / length of the reference", ylabel="% of lines", xlim=(0, 2)
-        )
-        axes.set_xticks([0, 0.5, 1, 1.5, 2], ["0", "0.5", "1", "1.5", "2+"])
-        _legend(axes, list(ratios))
-        return _finished(figure, "Length ratio", "How many lines are translated at which relative length.")
-
-
-def scores_picture(
-    title: str, caption: str, metric: str, buckets: Buckets, scores: Mapping[str, Sequence[float | None]]
-) -> Picture:
-    """Show the scores of up to three systems, by their names, for each part of a test set; None leaves a gap."""
-    n_systems = len(scores)
-    width = 0.8 / n_systems
-    with _drawing(Size(max(320.0, 60 + 70 * len(buckets.labels)), 240)) as figure:
-        axes = figure.subplots()
-        for i, values in enumerate(scores.values()):
-            given = [(place, value) for place, value in enumerate(values) if value is not None]
-            places = [place + (i - (n_systems - 1) / 2) * width for place, _ in given]
-            bars = axes.bar(places, [value for _, value in given], 0.92 * width, color=_OF_SERIES[i])
-            axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=FONT_SIZE - (1 if n_systems < 2 else 3))
-        named = [f"{label}\n({count:,})" for label, count in zip(buckets.labels, buckets.counts, strict=True)]
-        axes.set_xticks(range(len(named)), named)
-        axes.set(ylabel=metric, xlabel=f"in brackets: {buckets.counted}")
-        axes.set_xlim(-0.6, len(named) - 0.4)
-        axes.margins(y=0.12)
-        _legend(axes, list(scores))
-        return _finished(figure, title, caption)
-
-
 @contextmanager
 def _drawing(size: Size) -> Iterator[Figure]:
     """Give a figure to draw on, whatever settings of matplotlib the reader has."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(), warnings.catch_warnings():
-        # the font that measures text may lack a glyph; the one that shows it need not
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+    with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_LOOK)
         inches = (size.width / _POINTS_PER_INCH, size.height / _POINTS_PER_INCH)
@@ -183,17 +123,6 @@ def _whole_numbers() -> Any:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(nbins=6, integer=True)
-
-
-def _legend(axes: Axes, names: Sequence[str]) -> None:
-    """Name the series where there are several, above the drawing."""
-    if len(names) > 1:
-        from matplotlib.patches import Patch
-
-        patches = [Patch(color=colour) for colour in _OF_SERIES[: len(names)]]
-        axes.legend(
-            patches, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names), borderaxespad=0.2
-        )
 
 
 def _finished(figure: Figure, title: str, caption: str) -> Picture:
