@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.lookup_run import TABLE, LookupTranslator, write_toy_run
 from tfcli.app import main
-from tfcli.commands import console
+from tfcli.commands import console, eval_run
 
 DEMO = Path(__file__).resolve().parents[2] / "data" / "demo"
 RECIPE = """\
@@ -100,3 +101,24 @@ def tiny_model_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny") / "model"
     save_model_folder(folder, model, tokenizer, info, "card")
     return folder
+
+
+@pytest.fixture
+def toy_run(tmp_path):
+    """Return a run folder with two test sets, which stands for a trained one where `loaded` does its part."""
+    return write_toy_run(tmp_path)
+
+
+@pytest.fixture
+def loaded(monkeypatch):
+    """Put a lookup table in the network's place; return what each load was asked for."""
+    monkeypatch.delenv("TFCLI_DATA", raising=False)
+    loads = []
+
+    def load(folder, **options):
+        translator = LookupTranslator(TABLE, beam_size=options["beam_size"])
+        loads.append({"folder": folder, **options, "translator": translator})
+        return translator
+
+    monkeypatch.setattr(eval_run, "_load", load)
+    return loads

@@ -6,45 +6,20 @@ import lzma
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sacrebleu
 
+from tests.lookup_run import HYPOTHESES, REFERENCE, as_text
 from tfcli.app import main
-from tfcli.commands import console
-
-REFERENCE = [
-    "The cat is sitting on the mat.",
-    "",
-    "Two dogs\u2028play in the snow.",
-    "Anna sees a very small house.",
-]
-HYPOTHESES = [
-    "The cat sits on the mat.",
-    "",
-    "two dogs\u2028are playing in the snow.",
-    "Anna sees a very small house.",
-]
-
-
-@pytest.fixture(autouse=True)
-def _fresh_console() -> Iterator[None]:
-    console._console.cache_clear()
-    yield
-    console._console.cache_clear()
-
-
-def text(lines: Sequence[str]) -> bytes:
-    return "".join(line + "\n" for line in lines).encode()
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
-    (tmp_path / "out.en").write_bytes(text(HYPOTHESES))
-    (tmp_path / "ref.en").write_bytes(text(REFERENCE))
+    (tmp_path / "out.en").write_bytes(as_text(HYPOTHESES))
+    (tmp_path / "ref.en").write_bytes(as_text(REFERENCE))
     return tmp_path
 
 
@@ -99,9 +74,9 @@ def test_json_holds_score_interval_and_signature_of_each_metric_and_nothing_else
 
 
 def test_the_real_command_reads_compressed_files_and_further_references(files: Path) -> None:
-    (files / "out.en.gz").write_bytes(gzip.compress(text(HYPOTHESES)))
-    (files / "ref.en.xz").write_bytes(lzma.compress(text(REFERENCE)))
-    (files / "second.en").write_bytes(text(HYPOTHESES).removesuffix(b"\n"))
+    (files / "out.en.gz").write_bytes(gzip.compress(as_text(HYPOTHESES)))
+    (files / "ref.en.xz").write_bytes(lzma.compress(as_text(REFERENCE)))
+    (files / "second.en").write_bytes(as_text(HYPOTHESES).removesuffix(b"\n"))
     command = [sys.executable, "-m", "tfcli", "eval", "--json", "--hyp", "out.en.gz", "--ref", "ref.en.xz"]
     command += ["--ref", "second.en", "--tokenize", "none", "--lowercase"]
     done = subprocess.run(command, capture_output=True, cwd=files, check=False, timeout=60)
@@ -135,9 +110,9 @@ def test_only_the_metrics_that_are_asked_for_are_shown(
 def test_several_systems_stand_in_one_table_and_are_compared_with_the_first_or_the_baseline(
     files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (files / "same.en").write_bytes(text(REFERENCE))
+    (files / "same.en").write_bytes(as_text(REFERENCE))
     (files / "other").mkdir()
-    (files / "other" / "out.en").write_bytes(text(["nothing"] * 4))
+    (files / "other" / "out.en").write_bytes(as_text(["nothing"] * 4))
     reference, options = ("--ref", f"{files}/ref.en"), ("--metric", "bleu", "--resamples", "100")
     systems = [f"{files}/out.en", f"{files}/same.en", f"{files}/out.en"]
     given = [word for path in systems for word in ("--hyp", path)]
@@ -171,7 +146,7 @@ def test_several_systems_stand_in_one_table_and_are_compared_with_the_first_or_t
 
 
 def test_a_baseline_of_another_length_is_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (files / "short.en").write_bytes(text(REFERENCE[:3]))
+    (files / "short.en").write_bytes(as_text(REFERENCE[:3]))
     args = ("--hyp", files / "out.en", "--ref", files / "ref.en", "--baseline", files / "short.en")
     said = refused(capsys, 3, *args)
     assert f"error: --baseline {files / 'short.en'} has 3 lines, reference 1 of ref.en has 4 lines\n" in said
@@ -192,7 +167,7 @@ def test_scoring_files_loads_no_torch(files: Path) -> None:
 
 
 def test_tokenized_hypotheses_are_warned_of(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (files / "tok.en").write_bytes(text(["a b c d ."] * 20))
+    (files / "tok.en").write_bytes(as_text(["a b c d ."] * 20))
     assert main(["eval", "--hyp", f"{files}/tok.en", "--ref", f"{files}/tok.en"]) == 0
     assert "warning: tok.en: 20 of 20 hypotheses end in ' .'" in capsys.readouterr().err
     assert main(["eval", "--hyp", f"{files}/tok.en", "--ref", f"{files}/tok.en", "--tokenize", "none"]) == 0
@@ -204,7 +179,7 @@ def test_unequal_counts_are_refused_with_both_counts_and_names(
     count: int, files: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     short = files / "short.en"
-    short.write_bytes(text((REFERENCE * 2)[:count]))
+    short.write_bytes(as_text((REFERENCE * 2)[:count]))
     said = refused(capsys, 3, "--hyp", files / "out.en", "--ref", files / "ref.en", "--ref", short, "--json")
     noun = "line" if count == 1 else "lines"
     assert f"error: {files / 'out.en'} has 4 lines, {short} has {count} {noun}\n" in said

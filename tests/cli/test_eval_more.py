@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from sacrebleu.dataset import DATASETS
 
-from tests.cli.test_eval import as_json, refused, text
+from tests.cli.test_eval import as_json, refused
+from tests.lookup_run import as_text
 from tfcli.app import main
 
 SRC = ["Eins zwei drei vier.", "", "Die Katze schläft.", "Ein Hund läuft."]
@@ -43,7 +44,7 @@ def load_from_checkpoint(path):
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     for name, lines in (("src", SRC), ("ref", REF), ("hyp", HYP)):
-        (tmp_path / name).write_bytes(text(lines))
+        (tmp_path / name).write_bytes(as_text(lines))
     return tmp_path
 
 
@@ -65,8 +66,8 @@ def scored(folder: Path, *options: object) -> tuple[object, ...]:
 def test_labels_are_scored_with_a_row_for_each_and_what_they_were_taken_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "ref").write_bytes(text(["good", "bad", "good", "fair"]))
-    (tmp_path / "hyp").write_bytes(text(["good", "good", "good", "bad"]))
+    (tmp_path / "ref").write_bytes(as_text(["good", "bad", "good", "fair"]))
+    (tmp_path / "hyp").write_bytes(as_text(["good", "good", "good", "bad"]))
     command = scored(tmp_path, "--metric", "accuracy", "--metric", "macro-f1")
     assert main(["eval", *map(str, command)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.split("\n")]
@@ -82,8 +83,8 @@ def test_labels_are_scored_with_a_row_for_each_and_what_they_were_taken_for(
     (tmp_path / "hyp").write_bytes(b"good\r\ngood\r\n good\r\nbad \r\n")  # written by another system
     assert as_json(capsys, *command) == found
     many = [f"label{n}" for n in range(20)]
-    (tmp_path / "ref").write_bytes(text(many))
-    (tmp_path / "hyp").write_bytes(text(many))
+    (tmp_path / "ref").write_bytes(as_text(many))
+    (tmp_path / "hyp").write_bytes(as_text(many))
     assert main(["eval", *map(str, command), "--resamples", "0"]) == 0
     shown = capsys.readouterr().out
     assert "label19" in shown
@@ -194,14 +195,14 @@ def test_a_named_test_set_gives_the_reference_and_is_fetched_by_nobody(
     assert "`sacrebleu -t multi30k/2016 -l en-de --echo src`" in said
     assert not (files / "home").exists()
     (files / "home").mkdir()
-    (files / "home" / "multi30k_2016.en-de.src").write_bytes(text(SRC))
-    (files / "home" / "multi30k_2016.en-de.ref").write_bytes(text(REF))
+    (files / "home" / "multi30k_2016.en-de.src").write_bytes(as_text(SRC))
+    (files / "home" / "multi30k_2016.en-de.ref").write_bytes(as_text(REF))
     by_name = as_json(capsys, "--hyp", files / "hyp", *NAMED)
     assert by_name == as_json(capsys, *scored(files))
-    (files / "hyp").write_bytes(text(HYP[:3]))
+    (files / "hyp").write_bytes(as_text(HYP[:3]))
     said = refused(capsys, 3, "--hyp", files / "hyp", *NAMED)
     assert f"{files / 'hyp'} has 3 lines, reference 1 of multi30k_2016-en-de has 4 lines" in said
-    (files / "home" / "multi30k_2016.en-de.ref").write_bytes(text(REF[:3]))
+    (files / "home" / "multi30k_2016.en-de.ref").write_bytes(as_text(REF[:3]))
     said = refused(capsys, 3, "--hyp", files / "hyp", *NAMED)
     assert f"--testset multi30k/2016: the files in {files / 'home'} are incomplete" in said
 
@@ -218,8 +219,8 @@ def test_a_named_test_set_is_fetched_when_that_is_allowed_and_a_failure_is_told(
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for name, lines in (("test_2016_flickr.en", SRC), ("test_2016_flickr.de", REF)):
             member = tarfile.TarInfo(name)
-            member.size = len(text(lines))
-            archive.addfile(member, io.BytesIO(text(lines)))
+            member.size = len(as_text(lines))
+            archive.addfile(member, io.BytesIO(as_text(lines)))
 
     class Server(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -263,7 +264,7 @@ def test_unknown_test_sets_and_pairs_are_refused_with_what_there_is(
 
 
 def test_empty_translations_and_a_slip_are_told(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (files / "hyp").write_bytes(text(["", *HYP[1:]]))
+    (files / "hyp").write_bytes(as_text(["", *HYP[1:]]))
     assert main(["eval", *map(str, scored(files))]) == 0
     told = "warning: hyp: 1 of 4 hypotheses is empty, the first in line 1\n"
     assert told in capsys.readouterr().err
@@ -272,8 +273,8 @@ def test_empty_translations_and_a_slip_are_told(files: Path, capsys: pytest.Capt
     lines = [
         f"{word} number {n} of the {word}s" for n, word in enumerate(["cat", "dog", "tree", "house"] * 5)
     ]
-    (files / "ref").write_bytes(text(lines))
-    (files / "hyp").write_bytes(text([*lines[:6], *lines[7:]]))
+    (files / "ref").write_bytes(as_text(lines))
+    (files / "hyp").write_bytes(as_text([*lines[:6], *lines[7:]]))
     said = refused(capsys, 3, *scored(files))
     assert "hyp has 19 lines" in said
     assert "ref has 20 lines; from line 7 on they look shifted\n" in said
