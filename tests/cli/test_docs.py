@@ -11,6 +11,7 @@ from typing import NamedTuple
 import pytest
 import typer
 
+from tests.labelled_text import labelled, tsv
 from tests.readme_commands import run
 from tfcli.app import EXIT_CODES, app
 from tfcli.errors import RecipeError
@@ -19,7 +20,7 @@ from tfcli.recipe.loader import load_recipe
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
-VERBS = ("tokenize", "train", "eval", "translate", "info")
+VERBS = ("tokenize", "train", "eval", "translate", "predict", "info")
 # Blocks that a test must not run, by page and first line.
 NOT_RUN = {
     ("troubleshooting.md", "pip install torch --index-url https://download.pytorch.org/whl/cpu"),
@@ -29,6 +30,7 @@ FROM_A_RUN = {
     "tokenize.md",
     "eval.md",
     "translate.md",
+    "predict.md",
     "info.md",
     "file-formats.md",
     "run-folder.md",
@@ -96,6 +98,11 @@ def write_corpus(folder):
     for name, number in (("other.hyp", 1), ("greedy.hyp", 2)):  # what other systems said of the test set
         words = [line.split(b" ") for line in (folder / "test.de").read_bytes().split(b"\n")[:-1]]
         (folder / name).write_bytes(b"".join(b" ".join(line[number:]) + b"\n" for line in words))
+    for seed, name in enumerate(("animals", "animals-test")):
+        (folder / f"{name}.tsv").write_text(tsv(labelled(120, seed)), encoding="utf-8")
+    animals = blocks(DOCS / "classification.md", "yaml")[0].text.replace("max_steps: 400", "max_steps: 4")
+    (folder / "animals.yaml").write_text(animals, encoding="utf-8")
+    (folder / "animals.txt").write_text("the dog runs\n\nmy cow eats\n", encoding="utf-8")
     (folder / "labels.ref").write_text("good\nbad\ngood\n", encoding="utf-8")
     (folder / "labels.hyp").write_text("good\nbad\nbad\n", encoding="utf-8")
 
@@ -105,7 +112,10 @@ def finished(tmp_path_factory):
     """Return a folder with the corpus and a run that was trained and scored."""
     folder = tmp_path_factory.mktemp("finished")
     write_corpus(folder)
-    done = run(folder, "tfcli train recipe.yaml --json > outcome.json\ntfcli eval runs/en-de")
+    done = run(
+        folder,
+        "tfcli train recipe.yaml --json > outcome.json\ntfcli eval runs/en-de\ntfcli train animals.yaml",
+    )
     assert done.returncode == 0, done.stderr
     return folder
 

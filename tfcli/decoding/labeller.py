@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from tfcli.model.description import ModelDescription
     from tfcli.model.precision import Precision
 
-# Padded pieces of a batch: of 1,024 to 16,384 this was the fastest on two cores (benchmarks/RESULTS.md).
-BATCH_TOKENS = 4096
+# Padded pieces of a batch: of 512 to 16,384 this was the fastest on two cores (benchmarks/RESULTS.md).
+BATCH_TOKENS = 2048
 
 
 @dataclass(frozen=True)

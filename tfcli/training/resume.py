@@ -67,9 +67,10 @@ def resume(run: Run, learner: Learner) -> TrainingState:
         begin(run, learner)
         return state
     state = checkpoint.state
-    before = DECIDED_LATELY | checkpoint.settings
+    now = run_settings(run)
+    before = {key: value for key, value in DECIDED_LATELY.items() if key in now} | checkpoint.settings
     state.batches_per_update = state.batches_per_update or accumulation_steps
-    changes = refuse_changed_settings(before, run_settings(run), str(run.run_dir))
+    changes = refuse_changed_settings(before, now, str(run.run_dir))
     for change in changes:
         run.reporter.note(f"changed since the run was started: {change}")
     end = _read_end(run)
