@@ -249,7 +249,9 @@ def test_the_run_folders_page_names_nothing_that_no_run_has(finished):
         "tensorboard/", "decisions.jsonl", "initial.json"
     }  # fmt: skip
     assert named <= {
-        f"{path.name}/" if path.is_dir() else path.name for path in (finished / "runs" / "en-de").iterdir()
+        f"{path.name}/" if path.is_dir() else path.name
+        for name in ("en-de", "animals")
+        for path in (finished / "runs" / name).iterdir()
     }
 
 
