@@ -70,10 +70,13 @@ def test_twenty_lengths_make_five_groups_of_four() -> None:
 
 def test_scores_by_length_are_those_of_the_lines_of_that_length() -> None:
     found = analyse(SRC, [REF], HYP, PLAIN, None)
-    # the blank pair has no chrF, and so no group
+    # the blank pair has no group, whatever a system makes of it
     assert [(group.low, group.high, group.n_lines) for group in found.lengths] == [
         (1, 1, 1), (4, 4, 1), (5, 5, 1)
     ]  # fmt: skip
+    talkative = [said or "noise" for said in HYP]
+    of_other = analyse(SRC, [REF], talkative, PLAIN, None).lengths
+    assert [(group.low, group.high) for group in of_other] == [(1, 1), (4, 4), (5, 5)]
     last = found.lengths[-1]
     assert (last.low, last.high, last.n_lines) == (5, 5, 1)
     assert last.bleu == corpus_bleu([HYP[2]], [[REF[2]]], PLAIN)

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from tests.demo_report import SETTINGS, demo_report, scored
 from tfcli.scoring.analysis import WordCounts
-from tfcli.scoring.findings import find, headline, verdicts, words_basis
+from tfcli.scoring.findings import find, headline, notes, verdicts, words_basis
 from tfcli.scoring.report import Report
 from tfcli.scoring.report_html import html_page, line_rows
 from tfcli.scoring.report_markdown import markdown
@@ -48,6 +48,17 @@ def test_a_headline_tells_the_scores_and_the_interval_of_the_first(report: Repor
     assert headline(of, replace(of.judged, scores=scores)) == (
         "On news (40 lines), better scores BLEU 40.12 (95 % interval 38.00 to 42.50), TER 50.00."
     )
+
+
+def test_only_what_the_table_has_is_explained(report: Report) -> None:
+    (of,) = report.sets
+    assert notes([of], "In brackets") == "In brackets 95 % intervals. Of TER, less is better."
+    alone = replace(of.judged, scores={"bleu": Score(40.0, "s", "")}, comparisons={})
+    plain = replace(of, systems=[alone], baseline=None)
+    assert notes([plain], "In brackets") == ""
+    for text in (html_page(replace(report, sets=[plain])), markdown(replace(report, sets=[plain]))):
+        assert "less is better" not in text
+        assert "95 %" not in text
 
 
 def test_verdicts_name_the_set_where_there_are_several(report: Report) -> None:

@@ -175,15 +175,19 @@ def by_length(
     chrf: Sequence[float | None],
     settings: ScoringSection,
 ) -> list[LengthGroup]:
-    """Score short lines and long ones apart."""
+    """Score short lines and long ones apart; the groups are the same for every system.
+
+    Lines whose references are all blank make up no group of their own.
+    """
     found = []
     for low, high in length_bounds(lengths):
         members = [n for n, length in enumerate(lengths) if low <= length <= high]
         chosen = [[reference[n] for n in members] for reference in references]
+        if not any(line.strip() for lines in chosen for line in lines):
+            continue
         bleu = score([hypotheses[n] for n in members], chosen, settings, ("bleu",))["bleu"].score
         known = [value for n in members if (value := chrf[n]) is not None]
-        if known:
-            found.append(LengthGroup(low, high, len(members), bleu, sum(known) / len(known)))
+        found.append(LengthGroup(low, high, len(members), bleu, sum(known) / len(known)))
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tfcli.scoring.analysis import FREQUENCIES, WordScore, analyse, largest_changes, worst_lines
-from tfcli.scoring.results import METRIC_NAMES
+from tfcli.scoring.results import LOWER_IS_BETTER, METRIC_NAMES
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
@@ -102,6 +102,16 @@ def verdicts(found: Sequence[SetFindings]) -> list[str]:
         for system in one.systems
         for comparison in system.system.comparisons.values()
     ]
+
+
+def notes(of: Sequence[SetResult], intervals: str) -> str:
+    """Say how to read the table of scores; `intervals` says where in it they stand."""
+    scores = [
+        (metric, score) for one in of for system in one.systems for metric, score in system.scores.items()
+    ]
+    told = [f"{intervals} 95 % intervals."] if any(score.interval is not None for _, score in scores) else []
+    lower = [METRIC_NAMES[name] for name in LOWER_IS_BETTER if name in dict(scores)]
+    return " ".join([*told, *(f"Of {name}, less is better." for name in lower)])
 
 
 def words_basis(report: Report) -> str:

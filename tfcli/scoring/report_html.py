@@ -12,7 +12,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfcli.scoring.findings import find, headline, verdicts, words_basis
+from tfcli.scoring.findings import find, headline, notes, verdicts, words_basis
 from tfcli.scoring.results import metrics_of, signatures_of
 from tfcli.scoring.words import differences
 
@@ -41,6 +41,7 @@ def html_page(report: Report, advance: Callable[[int], None] = lambda _: None) -
             report=report,
             sets=[{"found": one, "rows": line_rows(one), "samples": _samples(one)} for one in found],
             headlines=[headline(one.of, system.system) for one in found for system in one.all_systems],
+            notes=notes(report.sets, "Small figures are"),
             verdicts=verdicts(found),
             signatures=signatures_of(report.sets),
             words_basis=words_basis(report),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tfcli.scoring.findings import find, headline, verdicts, words_basis
+from tfcli.scoring.findings import find, headline, notes, verdicts, words_basis
 from tfcli.scoring.results import metrics_of, signatures_of
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def markdown(report: Report, advance: Callable[[int], None] = lambda _: None) ->
         *(_plain(headline(one.of, system.system)) for one in found for system in one.all_systems),
         "## Scores",
         _scores(found, metrics_of(report.sets)),
-        "In brackets 95 % intervals. Of TER, less is better.",
+        *filter(None, [notes(report.sets, "In brackets")]),
     ]
     compared = verdicts(found)
     if compared:
