@@ -53,7 +53,7 @@ def test_types_limits_and_defaults_are_told_in_words(page):
     assert row(page, "data", "train")[:2] == ["list of at least one [corpus](#corpus)", "*required*"]
     assert row(page, "data", "tests")[:2] == ["names, each with its [corpus](#corpus)", "`{}`"]
     assert row(page, "data", "max_length_ratio")[:2] == ["number, at least 1, or `null`", "`9.0`"]
-    assert row(page, "tokenizer", "kind")[:2] == ["`unigram`, `bpe` or `char`", "`unigram`"]
+    assert row(page, "tokenizer", "kind")[:2] == ["`unigram`, `bpe`, `char` or `byte`", "`unigram`"]
     assert row(page, "tokenizer", "shared")[:2] == ["`true` or `false`", "`true`"]
     assert row(page, "tokenizer", "symbols")[:2] == ["list of text without white space", "`[]`"]
     assert row(page, "tokenizer", "character_coverage")[0] == "number, above 0.9, at most 1"

@@ -133,10 +133,10 @@ class TrainingBatches:
 
     def _plan_pool(self) -> None:
         pairs = _pool_pairs(self._ds, self._seed, self._position.epoch, self._pool)
-        ties = _random_keys(len(pairs), self._seed, self._position.epoch, _TIES, self._pool)
+        ties = random_keys(len(pairs), self._seed, self._position.epoch, _TIES, self._pool)
         pairs = pairs[np.lexsort((ties, self._ds.src_lengths[pairs], _longer(self._ds, pairs)))]
         batches = np.split(pairs, _cuts(_longer(self._ds, pairs), self._batch_tokens))
-        keys = _random_keys(len(batches), self._seed, self._position.epoch, _BATCHES, self._pool)
+        keys = random_keys(len(batches), self._seed, self._position.epoch, _BATCHES, self._pool)
         self._batches = [batches[i] for i in np.argsort(keys, kind="stable")]
         self._next_in_pool = 0
 
@@ -196,14 +196,15 @@ def _n_blocks(ds: ParallelIds) -> int:
     return -(-len(ds) // BLOCK_PAIRS)
 
 
-def _random_keys(count: int, *stream: int) -> NDArray[np.uint64]:
+def random_keys(count: int, *stream: int) -> NDArray[np.uint64]:
+    """Return random numbers that follow from `stream` alone."""
     # NumPy promises that raw bits and seed sequences stay the same in all versions; its shuffles may change.
     return np.asarray(np.random.PCG64(np.random.SeedSequence(stream)).random_raw(count), dtype=np.uint64)
 
 
 def _pool_pairs(ds: ParallelIds, seed: int, epoch: int, pool: int) -> NDArray[np.int64]:
     """Return the pairs of one pool, block after block in this epoch's order."""
-    order = np.argsort(_random_keys(_n_blocks(ds), seed, epoch, _BLOCKS), kind="stable")
+    order = np.argsort(random_keys(_n_blocks(ds), seed, epoch, _BLOCKS), kind="stable")
     blocks = order[pool * _BLOCKS_PER_POOL : (pool + 1) * _BLOCKS_PER_POOL]
     pairs = (blocks[:, None] * BLOCK_PAIRS + np.arange(BLOCK_PAIRS)).ravel()
     return pairs[pairs < len(ds)].astype(np.int64)

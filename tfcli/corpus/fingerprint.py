@@ -67,8 +67,10 @@ class FileDigests:
             self._known[name] = self._used[name] = state | {"sha256": sha256, "lines": lines}
 
     def of(self, files: CorpusFiles) -> dict[str, str]:
-        """Return the digests of a corpus that has been read, by side: `src` and `tgt`, or `tsv`, or `jsonl`."""
-        sides = {"src": files.src, "tgt": files.tgt, "tsv": files.tsv, "jsonl": files.jsonl}
+        """Return the digests of a corpus that has been read, by side: `src` and `tgt`, or `tsv`, `jsonl` or `text`."""
+        sides = {
+            "src": files.src, "tgt": files.tgt, "tsv": files.tsv, "jsonl": files.jsonl, "text": files.text
+        }  # fmt: skip
         return {side: str(self._facts(path)["sha256"]) for side, path in sides.items() if path is not None}
 
     def pairs(self, files: CorpusFiles) -> int:

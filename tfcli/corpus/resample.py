@@ -50,7 +50,7 @@ class Resampler:
         """Take what the recipe says of subword regularization, which is switched on in it."""
         strength = recipe.training.subword_regularization
         kind = recipe.tokenizer.kind
-        if strength is None or kind == "char":
+        if strength is None or kind == "char" or kind == "byte":
             raise ValueError("the recipe asks for no subword regularization")
         self._ds = ds
         self._seed = recipe.seed

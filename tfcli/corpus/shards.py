@@ -29,7 +29,7 @@ FORMAT_VERSION = 1
 SIDES = ("src", "tgt")
 _LENGTH = np.dtype("<i4")
 _OFFSET = np.dtype("<i8")
-_DAMAGED_HINT = "delete the run folder's corpus/ and run again: it is rebuilt from the text"
+DAMAGED_HINT = "delete the run folder's corpus/ and run again: it is rebuilt from the text"
 
 
 def id_dtype(vocab_size: int) -> np.dtype[Any]:
@@ -193,15 +193,15 @@ class ParallelIds:
             if meta["format"] != FORMAT_VERSION:
                 raise CheckpointError(
                     f"{folder}: encoded corpus of format {meta['format']}, expected {FORMAT_VERSION}",
-                    _DAMAGED_HINT,
+                    DAMAGED_HINT,
                 )
             src, tgt = (_open_column(folder, side, meta["pairs"], meta[side]) for side in SIDES)
         except FileNotFoundError as error:
             raise CheckpointError(
-                f"{folder}: no complete encoded corpus, {error.filename} is missing", _DAMAGED_HINT
+                f"{folder}: no complete encoded corpus, {error.filename} is missing", DAMAGED_HINT
             ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{folder}: damaged encoded corpus ({error})", _DAMAGED_HINT) from error
+            raise CheckpointError(f"{folder}: damaged encoded corpus ({error})", DAMAGED_HINT) from error
         return cls(src, tgt)
 
     def __len__(self) -> int:
@@ -229,15 +229,19 @@ class ParallelIds:
 def _open_column(folder: Path, side: str, pairs: int, meta: dict[str, Any]) -> IdColumn:
     if meta["dtype"] not in ("<u2", "<u4"):
         raise ValueError(f"unknown type {meta['dtype']!r}")
-    ids = _map(folder / f"{side}.ids", np.dtype(meta["dtype"]), meta["tokens"])
-    offsets = _map(folder / f"{side}.offsets", _OFFSET, pairs + 1)
-    lengths = _map(folder / f"{side}.lengths", _LENGTH, pairs)
+    ids = mapped(folder / f"{side}.ids", np.dtype(meta["dtype"]), meta["tokens"])
+    offsets = mapped(folder / f"{side}.offsets", _OFFSET, pairs + 1)
+    lengths = mapped(folder / f"{side}.lengths", _LENGTH, pairs)
     if offsets[0] != 0 or offsets[-1] != meta["tokens"]:
         raise ValueError(f"{side}.offsets does not span {side}.ids")
     return IdColumn(ids, offsets, lengths)
 
 
-def _map(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+def mapped(path: Path, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
+    """Map a file of `count` numbers.
+
+    Raises: ValueError when it has another size.
+    """
     expected, actual = count * dtype.itemsize, path.stat().st_size
     if actual != expected:
         raise ValueError(f"{path.name} has {counted(actual, 'byte')}, expected {expected:,}")

@@ -16,7 +16,7 @@ Place = PositiveInt | Annotated[str, StringConstraints(min_length=1)] | None
 
 class Corpus(Section):
     """Aligned text: either two files, line i of one belonging to line i of the other, or one TSV file. Text with labels:
-    one TSV file, or one of JSON lines."""
+    one TSV file, or one of JSON lines. Running text: one file."""
 
     src: Path | None = None
     """Source side: one sentence a line, UTF-8; plain, .gz or .xz; relative to `data.root`."""
@@ -27,6 +27,8 @@ class Corpus(Section):
     tab, and label, or more columns."""
     jsonl: Path | None = None
     """One file with a JSON object on each line, which holds a text and its label."""
+    text: Path | None = None
+    """Running text of a language model, whose spaces and line ends count; UTF-8; plain, .gz or .xz."""
     src_url: str | None = None
     """Where to fetch the source side from, once, when it is not there."""
     tgt_url: str | None = None
@@ -35,6 +37,8 @@ class Corpus(Section):
     """Where to fetch the TSV file from."""
     jsonl_url: str | None = None
     """Where to fetch the JSON lines from."""
+    text_url: str | None = None
+    """Where to fetch the running text from."""
     src_sha256: Sha256 | None = None
     """SHA-256 of the source side's uncompressed content, in hexadecimal."""
     tgt_sha256: Sha256 | None = None
@@ -43,19 +47,28 @@ class Corpus(Section):
     """SHA-256 of the TSV file's uncompressed content."""
     jsonl_sha256: Sha256 | None = None
     """SHA-256 of the uncompressed content of the JSON lines."""
+    text_sha256: Sha256 | None = None
+    """SHA-256 of the running text's uncompressed content."""
 
     @model_validator(mode="after")
     def _two_files_or_one(self) -> Self:
         if self.tsv is not None and self.jsonl is not None:
             raise contradiction("jsonl", "give either 'tsv' or 'jsonl', not both")
-        if self.tsv is None and self.jsonl is None and (self.src is None or self.tgt is None):
+        if (
+            self.text is None
+            and self.tsv is None
+            and self.jsonl is None
+            and (self.src is None or self.tgt is None)
+        ):
             missing = "tgt" if self.src is not None else "src"
             raise contradiction(
-                missing, "give both 'src' and 'tgt', or one 'tsv'; of text with labels one 'tsv' or 'jsonl'"
+                missing,
+                "give both 'src' and 'tgt', or one 'tsv'; of text with labels one 'tsv' or 'jsonl'; of running text "
+                "one 'text'",
             )
         if self.tsv is not None and (self.src is not None or self.tgt is not None):
             raise contradiction("tsv", "give either 'tsv' or 'src' and 'tgt', not both")
-        for side in ("src", "tgt", "tsv", "jsonl"):
+        for side in ("src", "tgt", "tsv", "jsonl", "text"):
             for suffix in ("url", "sha256"):
                 if getattr(self, f"{side}_{suffix}") is not None and getattr(self, side) is None:
                     raise contradiction(f"{side}_{suffix}", f"describes '{side}', which is not given")
@@ -68,7 +81,8 @@ class Validation(Corpus):
     pairs: PositiveInt | None = None
     """This many pairs of the training text, chosen by a hash of their sources, are held out of training."""
     fraction: Annotated[float, Field(gt=0, le=0.5)] | None = None
-    """About this share of the training text's pairs is held out, likewise."""
+    """About this share of the training text's pairs is held out, likewise; of running text its last part, counted in
+    characters."""
 
     @property
     def held_out(self) -> bool:
@@ -129,3 +143,7 @@ class DataSection(Section):
             if isinstance(place, int) and any(corpus.jsonl for corpus in corpora):
                 raise contradiction(key, f"JSON lines have keys with names, got {place}")
         return self
+
+    context: PositiveInt = 256
+    """Pieces of a block of running text, which is as far back as a language model looks; a begin mark in place of the
+    last is counted in."""

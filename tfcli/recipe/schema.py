@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from tfcli.recipe.corpora import SEPARATOR, DataSection
+from tfcli.recipe.corpora import SEPARATOR, Corpus, DataSection
 from tfcli.recipe.presets import PRESETS
 from tfcli.recipe.section import (
     SYMBOL_PATTERN,
@@ -27,8 +27,9 @@ from tfcli.recipe.tasks import TaskName, with_task_defaults
 class TokenizerSection(Section):
     """The SentencePiece model that turns text into pieces; trained on the training corpora."""
 
-    kind: Literal["unigram", "bpe", "char"] = "unigram"
-    """Algorithm: unigram language model, byte-pair encoding, or single characters."""
+    kind: Literal["unigram", "bpe", "char", "byte"] = "unigram"
+    """Algorithm: unigram language model, byte-pair encoding, single characters, or the 256 bytes, which suit language
+    models alone."""
     vocab_size: Annotated[int, Field(ge=16)] = 8000
     """Pieces in the vocabulary, special pieces included; lowered, with a note, when the text has fewer."""
     shared: bool = True
@@ -311,7 +312,13 @@ class Recipe(Section):
             raise contradiction(
                 "model.tie_embeddings", "'all' needs tokenizer.shared: true; use 'decoder' or 'none'"
             )
-        if self.data.max_pieces + 1 > self.model.max_positions:
+        if self.task == "language_model":
+            self._refuse_blocks_that_do_not_fit()
+        elif self.tokenizer.kind == "byte":
+            raise contradiction(
+                "tokenizer.kind", "byte is for task language_model; char with byte_fallback comes near"
+            )
+        elif self.data.max_pieces + 1 > self.model.max_positions:
             raise contradiction(
                 "data.max_pieces", f"must be below model.max_positions ({self.model.max_positions})"
             )
@@ -331,6 +338,24 @@ class Recipe(Section):
             if name not in self.data.tests:
                 raise contradiction(f"expected.{name}", "no test set of this name in data.tests")
         return self
+
+    def _refuse_blocks_that_do_not_fit(self) -> None:
+        places: dict[str, Corpus] = {
+            f"train[{number}]": corpus for number, corpus in enumerate(self.data.train)
+        }
+        places |= {f"tests.{name}": corpus for name, corpus in self.data.tests.items()}
+        places |= {} if self.data.valid.held_out else {"valid": self.data.valid}
+        for place, corpus in places.items():
+            if corpus.text is None:
+                raise contradiction(f"data.{place}", "a language model learns from 'text'")
+        if self.data.context > self.model.max_positions:
+            raise contradiction(
+                "data.context", f"must not be above model.max_positions ({self.model.max_positions})"
+            )
+        if self.training.batch_tokens < self.data.context:
+            raise contradiction(
+                "training.batch_tokens", f"must not be below data.context ({self.data.context})"
+            )
 
     def _refuse_what_cannot_be_sampled(self, strength: float) -> None:
         key = "training.subword_regularization"

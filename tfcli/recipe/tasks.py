@@ -42,7 +42,11 @@ _TRANSLATION: tuple[TaskName, ...] = ("translation",)
 _PAIRS: tuple[TaskName, ...] = ("translation", "classification")
 _DECODERS: tuple[TaskName, ...] = ("translation", "language_model")
 _CLASSIFICATION: tuple[TaskName, ...] = ("classification",)
+_RUNNING_TEXT: tuple[TaskName, ...] = ("language_model",)
 _OF_CORPORA = {
+    "text": _RUNNING_TEXT,
+    "text_url": _RUNNING_TEXT,
+    "text_sha256": _RUNNING_TEXT,
     "jsonl": _CLASSIFICATION,
     "jsonl_url": _CLASSIFICATION,
     "jsonl_sha256": _CLASSIFICATION,
@@ -64,6 +68,7 @@ OWNERS: dict[str, tuple[TaskName, ...]] = {
         for place in ("train.*", "valid", "tests.*")
         for key, owners in _OF_CORPORA.items()
     },
+    "data.valid.pairs": _PAIRS,
     "data.max_pieces": _PAIRS,
     "data.max_length_ratio": _TRANSLATION,
     "data.drop_duplicates": _PAIRS,
@@ -71,15 +76,19 @@ OWNERS: dict[str, tuple[TaskName, ...]] = {
     "data.text_field": _CLASSIFICATION,
     "data.label_field": _CLASSIFICATION,
     "data.second_text_field": _CLASSIFICATION,
+    "data.context": _RUNNING_TEXT,
     "tokenizer.shared": _TRANSLATION,
+    "tokenizer.byte_fallback": _PAIRS,
+    "tokenizer.normalization": _PAIRS,
     "model.n_encoder_layers": _PAIRS,
     "model.n_decoder_layers": _DECODERS,
     "model.tie_embeddings": _DECODERS,
     "model.pooling": _CLASSIFICATION,
     "training.class_weights": _CLASSIFICATION,
     "training.r_drop": _DECODERS,
+    "training.subword_regularization": _PAIRS,
     "training.subword_sides": _TRANSLATION,
-    "training.compile": _DECODERS,
+    "training.compile": _TRANSLATION,
     "training.sharding": _DECODERS,
     "decoding": _TRANSLATION,
     "scoring": _TRANSLATION,

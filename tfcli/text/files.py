@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tfcli.recipe.corpora import Corpus
     from tfcli.recipe.schema import Recipe
 
-SIDES = ("src", "tgt", "tsv", "jsonl")
+SIDES = ("src", "tgt", "tsv", "jsonl", "text")
 CHUNK_BYTES = 1 << 20
 TIMEOUT_SECONDS = 60.0  # without a byte; the whole may take as long as it takes
 REPORT_SECONDS = 5.0
@@ -49,7 +49,7 @@ MAGIC = {b"\x1f\x8b": ".gz", b"\xfd7zXZ\x00": ".xz"}
 
 @dataclass(frozen=True)
 class CorpusFiles:
-    """The files of a corpus, where they are: `src` and `tgt`, or `tsv`, or `jsonl`.
+    """The files of a corpus, where they are: `src` and `tgt`, or `tsv`, `jsonl` or `text`.
 
     `fields` are of text with labels, which takes the place of a target.
     """
@@ -59,11 +59,12 @@ class CorpusFiles:
     tsv: Path | None
     jsonl: Path | None = None
     fields: LabelFields | None = None
+    text: Path | None = None
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files in the order of the sides: two, or the one TSV or JSON lines file."""
-        if alone := self.tsv or self.jsonl:
+        """The files in the order of the sides: two, or the one TSV, JSON lines or text file."""
+        if alone := self.tsv or self.jsonl or self.text:
             return (alone,)
         if self.src is None or self.tgt is None:
             raise ValueError("corpus files need a source and a target, or a TSV file")
@@ -123,7 +124,7 @@ def locate(corpus: Corpus, roots: list[Path], key: str, report: Callable[[str], 
             others = tuple(name for other in SIDES if other != side and (name := getattr(corpus, other)))
             wanted = _Wanted(f"{key}.{side}", path, url, sha256, others)
             found[side] = _locate_file(wanted, roots, report)
-    files = CorpusFiles(found["src"], found["tgt"], found["tsv"], found["jsonl"])
+    files = CorpusFiles(found["src"], found["tgt"], found["tsv"], found["jsonl"], text=found["text"])
     if files.src is not None and files.tgt is not None and files.src.samefile(files.tgt):
         report(f"warning: {key}: src and tgt are the same file, {files.src}; is one of the two names wrong?")
     return files

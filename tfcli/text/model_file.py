@@ -52,9 +52,11 @@ def settings_of_model(model: bytes) -> dict[str, Any]:
     parts = dict(_fields(model))  # of what is repeated, the pieces, only the last one
     trainer = list(_fields(parts.get(_TRAINER, b"")))
     single = dict(trainer)
+    pieces = pieces_of(model)
+    kind = _KINDS.get(single.get(_MODEL_TYPE, 1), "of a kind that tfcli does not train")
     return {
-        "kind": _KINDS.get(single.get(_MODEL_TYPE, 1), "of a kind that tfcli does not train"),
-        "vocab_size": len(pieces_of(model)),
+        "kind": kind if any(piece.is_normal for piece in pieces) else "byte",
+        "vocab_size": len(pieces),
         "byte_fallback": bool(single.get(_BYTE_FALLBACK, 0)),
         # seven digits are all that its four bytes hold
         "character_coverage": float(f"{_float(single[_COVERAGE]):.7g}") if _COVERAGE in single else 0.9995,

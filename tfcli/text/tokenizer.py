@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from tfcli.errors import CheckpointError, DataError, RecipeError
+from tfcli.text.byte_model import byte_model
 from tfcli.text.whole_file import write_whole
 
 if TYPE_CHECKING:
@@ -154,6 +155,18 @@ class Tokenizer:
         """Return a piece of the target vocabulary as it is written in the model."""
         return str(self._tgt.id_to_piece(piece))
 
+    def tgt_id(self, piece: str) -> int:
+        """Return the id of a piece of the target vocabulary; `unk_id` for what is none."""
+        return int(self._tgt.piece_to_id(piece))
+
+    def is_byte(self, piece: int) -> bool:
+        """Tell whether a piece of the target vocabulary is a byte of what has no piece of its own."""
+        return bool(self._tgt.is_byte(piece))
+
+    def text_of(self, ids: Sequence[int]) -> str:
+        """Return the text of target ids with its line ends; marks and padding are passed over."""
+        return str(self._tgt.decode(self._without_marks(ids)))
+
     def differences(self, other: Tokenizer) -> str | None:
         """Say what makes another tokenizer give text other ids; None when nothing does."""
         if self.digest == other.digest:
@@ -189,8 +202,11 @@ class Tokenizer:
         return _one_line(self._tgt.decode_pieces(list(pieces)))
 
     def _decode(self, processor: Any, ids: Sequence[int]) -> str:
+        return _one_line(processor.decode(self._without_marks(ids)))
+
+    def _without_marks(self, ids: Sequence[int]) -> list[int]:
         marks = (self.pad_id, self.bos_id, self.eos_id)
-        return _one_line(processor.decode([int(piece) for piece in ids if piece not in marks]))
+        return [int(piece) for piece in ids if piece not in marks]
 
 
 def train_tokenizer(
@@ -205,19 +221,53 @@ def train_tokenizer(
 
     Raises: DataError when there is no text, RecipeError when the settings do not suit it.
     """
+    _refuse_special_pieces(settings)
+    options = _options(settings)
+    if settings.shared:
+        both = (lines for side in (src_lines, tgt_lines) for lines in side)
+        return Tokenizer(_train(settings, options, both, "both sides", report))
+    src_model = _train(settings, options, src_lines, "the source side", report)
+    return Tokenizer(src_model, _train(settings, options, tgt_lines, "the target side", report))
+
+
+def train_text_tokenizer(
+    settings: TokenizerSection, lines: Iterable[str], report: Callable[[str], None]
+) -> Tokenizer:
+    """Train on lines of running text a tokenizer that gives every text back as it was (`running_text.py`).
+
+    Raises: DataError when there is no text, RecipeError when the settings do not suit it.
+    """
+    _refuse_special_pieces(settings)
+    if settings.kind == "byte":
+        if settings.symbols:
+            raise RecipeError("tokenizer.symbols: bytes are the only pieces with kind: byte", "leave it out")
+        return Tokenizer(byte_model())
+    return Tokenizer(_train(settings, _options(settings) | _EXACT, lines, _RUNNING_TEXT, report))
+
+
+_RUNNING_TEXT = "the text"
+# What keeps spaces and writes unknown characters as bytes, whatever the recipe says of a translation's tokenizer.
+_EXACT = {
+    "byte_fallback": True,
+    "normalization_rule_name": "identity",
+    "remove_extra_whitespaces": False,
+    "add_dummy_prefix": False,
+}
+
+
+def _refuse_special_pieces(settings: TokenizerSection) -> None:
     if taken := sorted(set(settings.symbols) & {"<pad>", "<unk>", "<s>", "</s>"}):
         raise RecipeError(
             f"tokenizer.symbols: {taken[0]!r} is a special piece already", "remove it from the list"
         )
-    if settings.shared:
-        both = (lines for side in (src_lines, tgt_lines) for lines in side)
-        return Tokenizer(_train(settings, both, "both sides", report))
-    src_model = _train(settings, src_lines, "the source side", report)
-    return Tokenizer(src_model, _train(settings, tgt_lines, "the target side", report))
 
 
 def _train(
-    settings: TokenizerSection, lines: Iterable[str], side: str, report: Callable[[str], None]
+    settings: TokenizerSection,
+    options: dict[str, Any],
+    lines: Iterable[str],
+    side: str,
+    report: Callable[[str], None],
 ) -> bytes:
     import sentencepiece
 
@@ -240,7 +290,7 @@ def _train(
 
         try:
             sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=sentences(), model_writer=model, **_options(settings)
+                sentence_iterator=sentences(), model_writer=model, **options
             )
         except RuntimeError as error:
             if stopped:
@@ -249,7 +299,7 @@ def _train(
     size = int(_processor(model.getvalue(), "tokenizer").get_piece_size())
     if size < settings.vocab_size:
         report(
-            f"tokenizer.vocab_size lowered from {settings.vocab_size} to {size}: the text of {side} has no more "
+            f"tokenizer.vocab_size lowered from {settings.vocab_size} to {size}: {_text_of(side)} has no more "
             f"{'characters' if settings.kind == 'char' else 'pieces'}"
         )
     return model.getvalue()
@@ -265,6 +315,10 @@ def _temporary_file() -> Iterator[IO[bytes]]:
             f"cannot write the tokenizer's training text into the folder for temporary files: {error.strerror or error}",
             "free some space there, or name another folder with TMPDIR",
         ) from error
+
+
+def _text_of(side: str) -> str:
+    return side if side == _RUNNING_TEXT else f"the text of {side}"
 
 
 def _blank(side: str) -> DataError:
