@@ -176,17 +176,23 @@ def _validation(recipe: "Recipe") -> str:
 
 def _about_recipe(recipe: "Recipe") -> dict[str, Any]:
     """Return what a reader wants to know first; `--json` has every key."""
-    data, training = recipe.data, recipe.training
-    corpora = [corpus.tsv or f"{corpus.src} | {corpus.tgt}" for corpus in data.train]
+    from tfcli.recipe.foreign import own_values
+
+    data, training, own = recipe.data, recipe.training, own_values(recipe)
+    corpora = [
+        corpus.text or corpus.tsv or corpus.jsonl or f"{corpus.src} | {corpus.tgt}" for corpus in data.train
+    ]
+    languages = " - ".join(lang or "?" for lang in (data.src_lang, data.tgt_lang))
     return {
         "name": recipe.name,
         "task": recipe.task,
-        "languages": " - ".join(lang or "?" for lang in (data.src_lang, data.tgt_lang)),
+        "languages": languages if recipe.task == "translation" else None,
         "train": ", ".join(corpora),
         "valid": _validation(recipe),
         "tests": ", ".join(data.tests) or None,
-        "tokenizer": {key: getattr(recipe.tokenizer, key) for key in ("kind", "vocab_size", "shared")},
-        "model": recipe.model.model_dump(mode="json"),
+        "context": own["data"].get("context"),
+        "tokenizer": {key: own["tokenizer"].get(key) for key in ("kind", "vocab_size", "shared")},
+        "model": own["model"],
         "training": {
             key: getattr(training, key)
             for key in (

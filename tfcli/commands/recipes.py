@@ -14,6 +14,9 @@ from tfcli.wording import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from tfcli.corpus.prepare import Prepared
+    from tfcli.corpus.prepare_text import PreparedText
+    from tfcli.corpus.run_tokenizer import TokenizerPlan
     from tfcli.recipe.choose import Choice, Machine
     from tfcli.recipe.schema import Recipe
     from tfcli.text.files import CorpusFiles
@@ -90,6 +93,20 @@ def open_recipe(
     ):  # its own folder is the package's, where nothing is to be fetched to
         roots = [*roots[:-1], Path("corpora"), bundled_data()]
     return replace(_located(recipe, roots), run=run, initial=initial)
+
+
+def prepare_opened(opened: Opened, run_dir: Path, plan: "TokenizerPlan") -> "Prepared | PreparedText":
+    """Make the tokenizer and encode the corpora, as befits the task.
+
+    Raises: DataError, RecipeError, CheckpointError.
+    """
+    if opened.recipe.task == "language_model":
+        from tfcli.corpus.prepare_text import prepare_text
+
+        return prepare_text(opened.recipe, opened.train, opened.valid, run_dir, say_or_warn, plan)
+    from tfcli.corpus.prepare import prepare
+
+    return prepare(opened.recipe, opened.train, opened.valid, run_dir, say_or_warn, plan)
 
 
 def _is_run(folder: Path) -> bool:
@@ -183,6 +200,7 @@ def _say_choice(choice: "Choice", n_pairs: int, machine: "Machine", given: dict[
 def _located(recipe: "Recipe", roots: "list[Path]") -> Opened:
     from tfcli.text.files import locate_in
     from tfcli.text.pairs import read_pairs
+    from tfcli.text.passage import Passage
 
     data = recipe.data
     train = [
@@ -191,10 +209,11 @@ def _located(recipe: "Recipe", roots: "list[Path]") -> Opened:
     ]
     valid = None if data.valid.held_out else locate_in(recipe, data.valid, roots, "data.valid", say_or_warn)
     for name, corpus in data.tests.items():  # what is wrong with them is to be known now, not after hours
-        for _ in read_pairs(locate_in(recipe, corpus, roots, f"data.tests.{name}", say_or_warn)):
+        found = locate_in(recipe, corpus, roots, f"data.tests.{name}", say_or_warn)
+        for _ in read_pairs(found) if found.text is None else Passage(found.paths).chunks():
             pass
     first = data.train[0]
-    name = first.tsv or first.jsonl or first.src or ""
+    name = first.text or first.tsv or first.jsonl or first.src or ""
     root = next(root for root in roots if (root / Path(name).expanduser()).exists())
     update = {"data": data.model_copy(update={"root": str(root.absolute())})}
     return Opened(recipe.model_copy(update=update), train, valid)

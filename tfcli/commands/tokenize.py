@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from tfcli.commands.console import print_json, print_table, say, say_or_warn, warn
+from tfcli.commands.console import print_json, print_table, say, warn
 from tfcli.commands.options import DataRootOption, JsonOption, OutOption, RecipeArgument, SetOption
-from tfcli.commands.recipes import open_recipe
+from tfcli.commands.recipes import open_recipe, prepare_opened
 from tfcli.commands.start import tokenizer_of
 from tfcli.errors import DataError
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from tfcli.corpus.prepare import Prepared
+    from tfcli.corpus.prepare_text import PreparedText
     from tfcli.corpus.stats import CorpusStats
     from tfcli.text.tokenizer import Tokenizer
 
@@ -83,14 +85,13 @@ def tokenize(
 def _prepare(
     given: str, overrides: "Sequence[str]", out: Path | None, data_root: Path | None, *, as_json: bool
 ) -> None:
-    from tfcli.corpus.prepare import prepare
+    from tfcli.corpus.prepare_text import PreparedText
     from tfcli.corpus.run_tokenizer import TokenizerPlan
 
     opened = open_recipe(given, overrides, data_root, out)
-    recipe = opened.recipe
     run_dir = opened.run_dir(out)
     plan = TokenizerPlan(tokenizer_of(opened.initial, run_dir))
-    prepared = prepare(recipe, opened.train, opened.valid, run_dir, say_or_warn, plan)
+    prepared = prepare_opened(opened, run_dir, plan)
     if prepared.reused:
         say(f"{run_dir}: nothing has changed since the last time, tokenizer and corpora are reused")
         for warning in prepared.warnings:  # said before, when they were made
@@ -99,11 +100,33 @@ def _prepare(
         say(f"{run_dir}: tokenizer and corpora are ready")
     if as_json:
         print_json(_as_json(prepared, run_dir))
+    elif isinstance(prepared, PreparedText):
+        _show_text(prepared)
     else:
         _show(prepared)
 
 
-def _as_json(prepared: "Prepared", run_dir: Path) -> dict[str, Any]:
+def _show_text(prepared: "PreparedText") -> None:
+    print_table(
+        ["corpus", "characters", "words", "lines", "pieces", "pieces/word", "bytes/piece", "byte pieces %"],
+        [
+            [
+                row.name,
+                row.counts.characters,
+                row.counts.words,
+                row.counts.line_ends,
+                row.pieces,
+                round(row.pieces_per_word, 2),
+                round(row.bytes_per_piece, 2),
+                round(100 * row.byte_pieces / row.pieces, 3),
+            ]
+            for row in prepared.stats
+        ],
+    )
+    say(f"the vocabulary has {counted(prepared.tokenizer.tgt_vocab_size, 'piece')}")
+
+
+def _as_json(prepared: "Prepared | PreparedText", run_dir: Path) -> dict[str, Any]:
     tokenizer = prepared.tokenizer
     return {
         "run": str(run_dir),

@@ -16,7 +16,6 @@ from tfcli.commands.console import (
     print_json,
     print_text,
     say,
-    say_or_warn,
     share_the_cores,
     verbosity,
 )
@@ -32,7 +31,7 @@ from tfcli.commands.options import (
     refuse_unknown_precision,
 )
 from tfcli.commands.ranks import meet, restarted
-from tfcli.commands.recipes import Opened, TextFiles, open_recipe, open_text
+from tfcli.commands.recipes import Opened, TextFiles, open_recipe, open_text, prepare_opened
 from tfcli.commands.start import open_start, refuse_own_model, tokenizer_of
 from tfcli.commands.train_display import ConsoleReporter, duration
 from tfcli.commands.validation import validator
@@ -41,10 +40,12 @@ from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from tfcli.corpus.prepare import Prepared
+    from tfcli.corpus.prepare_text import PreparedText
     from tfcli.recipe.schema import Recipe
     from tfcli.training.distributed import Ranks
     from tfcli.training.run import Outcome, Run
 
+UNITS = {"translation": "pair", "language_model": "piece", "classification": "text"}  # of a corpus
 TEXT_PANEL = "Without a recipe"
 # What a run folder holds besides its recipe, the tokenizer and the encoded corpora, which --fresh may keep.
 RUN_ENTRIES = (
@@ -121,7 +122,6 @@ def train(
             _refuse_strange_folder(run_dir)
         share_the_cores()
         keep_compiled_code_at_home()
-        from tfcli.corpus.prepare import prepare
         from tfcli.corpus.run_tokenizer import TokenizerPlan
         from tfcli.model.precision import pick_device
         from tfcli.training.learner import refuse_impossible
@@ -129,7 +129,7 @@ def train(
         pick_device(device or "auto")  # before anything is written or dropped
         refuse_impossible(settings)
         plan = TokenizerPlan(tokenizer_of(opened.initial, run_dir), replace=drops)
-        prepared = prepare(settings, opened.train, opened.valid, run_dir, say_or_warn, plan)
+        prepared = prepare_opened(opened, run_dir, plan)
         if drops:
             _start_over(run_dir, settings)
     log = None if dry_run or not ranks.is_first else run_dir / "log.txt"
@@ -229,7 +229,7 @@ def _start_over(run_dir: Path, recipe: "Recipe") -> None:
 def _make_run(
     opened: "Opened",
     run_dir: Path,
-    prepared: "Prepared",
+    prepared: "Prepared | PreparedText",
     device_name: str,
     reporter: ConsoleReporter,
     interruption: Interruption,
@@ -248,13 +248,16 @@ def _make_run(
     n_labels = len(prepared.labels.names) if prepared.labels is not None else None
     config = ModelConfig.of(recipe, tokenizer.src_vocab_size, tokenizer.tgt_vocab_size, n_labels)
     begun = begun_settings(run_dir)
-    varlen = begun.get("training.varlen") is not False and has_varlen(device, precision, config)
+    varlen = (
+        recipe.task != "language_model"
+        and begun.get("training.varlen") is not False
+        and has_varlen(device, precision, config)
+    )
     compiled = recipe.task == "translation" and pick_compile(
         recipe.training, device, precision, begun.get("training.compile"), varlen=varlen
     )
     how = f"{precision}, compiled" if compiled else precision
-    unit = "text" if recipe.task == "classification" else "pair"
-    say(f"{run_dir}: {counted(len(prepared.train), unit)}, training on {device} in {how}")
+    say(f"{run_dir}: {counted(len(prepared.train), UNITS[recipe.task])}, training on {device} in {how}")
     return Run(
         recipe=recipe,
         run_dir=run_dir,
@@ -301,6 +304,8 @@ def _show_rehearsal(run: "Run", *, as_json: bool) -> None:
     print_text(f"parameters: {found.parameters:,}")
     if run.recipe.task == "classification":
         print_text(f"worst batch: {counted(n_pairs, 'text')}, {counted(s, 'piece')} each")
+    elif run.recipe.task == "language_model":
+        print_text(f"batch: {counted(n_pairs, 'block')} of {counted(t, 'piece')}")
     else:
         print_text(
             f"worst batch: {counted(n_pairs, 'pair')}, {s} source and {counted(t, 'target piece')} each"

@@ -6,13 +6,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tfcli.corpus.prepare import Prepared
+    from tfcli.corpus.prepare_text import PreparedText
     from tfcli.model.networks import Network
     from tfcli.model.precision import Precision
     from tfcli.recipe.schema import Recipe
 
 
-def validator(recipe: "Recipe", prepared: "Prepared", precision: "Precision") -> "Callable[[Network], float]":
-    """Return what scores a network on the validation text: BLEU of its translations, or the accuracy of its labels."""
+def validator(
+    recipe: "Recipe", prepared: "Prepared | PreparedText", precision: "Precision"
+) -> "Callable[[Network], float] | None":
+    """Return what scores a network on the validation text: BLEU of its translations, or the accuracy of its labels.
+
+    None for a language model, whose goal is the loss.
+    """
+    from tfcli.corpus.prepare import Prepared
+
+    if not isinstance(prepared, Prepared):
+        return None
     from tfcli.text.pairs import read_pairs
 
     pairs = list(read_pairs(prepared.valid_files))

@@ -15,6 +15,7 @@ import shutil
 import time
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from tfcli.corpus.encode import EncodedBlock, Encoder
 from tfcli.corpus.fingerprint import FileDigests, read_record, write_record
 from tfcli.corpus.held_out import HeldOut, hold_out
 from tfcli.corpus.labels import Labels, labels_for
-from tfcli.corpus.run_tokenizer import TokenizerPlan, tokenizer_for
+from tfcli.corpus.run_tokenizer import TokenizerPlan, tokenizer_for, tokenizer_of_pairs
 from tfcli.corpus.shards import FORMAT_VERSION, ParallelIds, ShardWriter
 from tfcli.corpus.stats import CorpusStats, CorpusTally
 from tfcli.corpus.suspicions import Evenness, identical_sides, misalignment, swapped_sides
@@ -105,7 +106,7 @@ def prepare(
     for files in given:
         digests.pairs(files)  # before there is a run folder: none for text that cannot be used
     lines = sum(map(digests.pairs, train))
-    with _writing(run_dir), turn(folder, report):
+    with writing(run_dir), turn(folder, report):
         train_digests = [digests.of(files) for files in train]
         held_out = None
         if valid is None:
@@ -117,9 +118,8 @@ def prepare(
         labels = None
         if recipe.task == "classification":
             labels = labels_for(train, lines, run_dir, replace_run=plan.replace)
-        tokenizer, same_tokenizer = tokenizer_for(
-            recipe, (train, lines, valid), train_digests, run_dir, report, plan
-        )
+        train_one = partial(tokenizer_of_pairs, recipe, (train, lines, valid), report)
+        tokenizer, same_tokenizer = tokenizer_for(recipe, train_one, train_digests, run_dir, report, plan)
         train_job = _train_job(recipe, folder, (train, lines), train_digests, tokenizer, held_out)
         valid_job = _valid_job(
             recipe, folder, (valid, digests.pairs(valid)), [valid_digests, *train_digests], tokenizer
@@ -197,7 +197,11 @@ def _valid_job(
 
 
 @contextmanager
-def _writing(run_dir: Path) -> Iterator[None]:
+def writing(run_dir: Path) -> Iterator[None]:
+    """Turn what may go wrong while a run folder is written into an error that names the file.
+
+    Raises: DataError.
+    """
     try:
         yield
     except OSError as error:

@@ -33,7 +33,7 @@ class TokenizerPlan:
 
 def tokenizer_for(
     recipe: Recipe,
-    corpora: tuple[Sequence[CorpusFiles], int, CorpusFiles],
+    train_one: Callable[[Callable[[str], None]], Tokenizer],
     digests: list[dict[str, str]],
     run_dir: Path,
     report: Callable[[str], None],
@@ -41,7 +41,7 @@ def tokenizer_for(
 ) -> tuple[Tokenizer, bool]:
     """Return the run's tokenizer, and whether it is the one that was there.
 
-    `corpora` are those for training with their lines, and the one for validation; `digests` are of the former.
+    `train_one` trains a new one, and tells what is to be said of it if it is kept; `digests` are of its text.
 
     Raises: DataError or RecipeError when none can be trained, CheckpointError when the run has checkpoints and its
     tokenizer would become another one.
@@ -53,7 +53,7 @@ def tokenizer_for(
     if present and record.get("made_from") == made_from and record.get("digest") == present.digest:
         return present, True
     notes: list[str] = []
-    tokenizer = plan.given or _trained(recipe, corpora, report, notes)
+    tokenizer = plan.given or train_one(notes.append)
     belongs_to_run = None if plan.replace else record.get("digest") or (present.digest if present else None)
     _refuse_to_part_from_checkpoints(run_dir, belongs_to_run, tokenizer)
     for note in notes:
@@ -76,13 +76,18 @@ def _made_from(recipe: Recipe, digests: list[dict[str, str]], given: Tokenizer |
     }
 
 
-def _trained(
+def tokenizer_of_pairs(
     recipe: Recipe,
     corpora: tuple[Sequence[CorpusFiles], int, CorpusFiles],
     report: Callable[[str], None],
-    notes: list[str],
+    notes: Callable[[str], None],
 ) -> Tokenizer:
-    """Return a new tokenizer; what is to be said of it, if it is kept, goes into `notes`."""
+    """Return a new tokenizer for corpora for training, with their lines, and for validation.
+
+    What is to be said of it, if it is kept, goes to `notes`.
+
+    Raises: DataError or RecipeError when none can be trained.
+    """
     train, lines, valid = corpora
     for _ in read_pairs(valid):  # all of it can be read, which is to be known before minutes are spent
         pass
@@ -92,7 +97,7 @@ def _trained(
         recipe.tokenizer,
         spread_lines(train, 0, lines, limit),
         spread_lines(train, 1, lines, limit) if recipe.task == "translation" else (),
-        notes.append,
+        notes,
     )
 
 

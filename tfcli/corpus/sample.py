@@ -9,9 +9,16 @@ import numpy as np
 from tfcli.text.pairs import lines_of, side_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from tfcli.text.files import CorpusFiles
+
+
+def spread(lines: Iterable[str], count: int, limit: int) -> Iterator[str]:
+    """Yield at most `limit` of about `count` lines, spread evenly over them; all are read."""
+    for number, line in enumerate(lines):
+        if (number + 1) * limit // count > number * limit // count:
+            yield line
 
 
 def spread_lines(corpora: Sequence[CorpusFiles], side: int, lines: int, limit: int) -> Iterator[str]:

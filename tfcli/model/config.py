@@ -83,7 +83,7 @@ class ModelConfig:
         config = cls.from_recipe(recipe.model, src_vocab_size, tgt_vocab_size)
         if recipe.task == "classification":
             return replace(config, n_decoder_layers=0, n_labels=n_labels)
-        return config
+        return replace(config, n_encoder_layers=0) if recipe.task == "language_model" else config
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], origin: str) -> ModelConfig:

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from tfcli.corpus.batches import Batch, TrainingBatches
+    from tfcli.corpus.batches import Batch
+    from tfcli.corpus.feed import Batches
 
 # A rank may find out anew how much memory it has, or compile; ten minutes is what torch gives NCCL.
 PATIENCE_SECONDS = 600.0
@@ -297,7 +298,7 @@ def _named(numbers: Iterable[int]) -> str:
     return f"rank{'' if len(names) == 1 else 's'} {', '.join(names)}"
 
 
-def deal(batches: TrainingBatches, count: int, ranks: Ranks) -> list[Batch]:
+def deal(batches: Batches, count: int, ranks: Ranks) -> list[Batch]:
     """Return this rank's share of the next `count` batches, and move on behind all of them."""
     group = []
     for number in range(count):

@@ -18,8 +18,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from tfcli.corpus.batches import TrainingBatches
-from tfcli.corpus.resample import gather_anew
+from tfcli.corpus.feed import training_batches
 from tfcli.errors import RecipeError
 from tfcli.training.checkpoint import drop_old_checkpoints, learner_tensors, save_checkpoint
 from tfcli.training.distributed import deal
@@ -39,6 +38,7 @@ from tfcli.training.state import LogWindow
 from tfcli.training.step import train_step
 
 if TYPE_CHECKING:
+    from tfcli.corpus.feed import Batches
     from tfcli.training.run import Run
     from tfcli.training.state import TrainingState
     from tfcli.training.step import StepResult
@@ -113,11 +113,8 @@ def _record(run: Run, state: TrainingState) -> Record | NoRecord:
     return Record(run.run_dir, state.step) if run.ranks.is_first else NoRecord()
 
 
-def _batches(run: Run, state: TrainingState) -> TrainingBatches:
-    training = run.recipe.training
-    ds = run.prepared.train
-    gather = gather_anew(run.recipe, run.prepared.tokenizer, ds)
-    return TrainingBatches(ds, training.batch_tokens, run.recipe.seed, state.position, gather)
+def _batches(run: Run, state: TrainingState) -> Batches:
+    return training_batches(run.recipe, run.prepared, state.position)
 
 
 def _try_worst_batch(run: Run, learner: Learner, state: TrainingState, memory: Memory) -> None:

@@ -16,6 +16,7 @@ from tfcli.errors import CheckpointError, RecipeError
 from tfcli.model.config import ModelConfig
 from tfcli.model.description import find_model_folder, read_config
 from tfcli.model.folder import load_weights, model_tensors, read_tensors
+from tfcli.recipe.foreign import own_values
 from tfcli.text.model_file import settings_of_model
 from tfcli.text.tokenizer import Tokenizer
 from tfcli.training.sharding import parts_of
@@ -71,9 +72,11 @@ def refuse_another_network(recipe: Recipe, initial: Initial) -> None:
     learned = recipe.model.positions == "learned"
     places = [("tokenizer", key) for key in TOKENIZER_KEYS]
     places += [("model", key) for key in (*SIZES, *(["max_positions"] if learned else []))]
-    wanted: dict[str, Any] = {"tokenizer": recipe.tokenizer.model_dump(), "model": recipe.model.model_dump()}
+    wanted = own_values(recipe)
     different = [
-        (section, key) for section, key in places if not _same(wanted[section][key], has[section][key])
+        (section, key)
+        for section, key in places
+        if key in wanted[section] and not _same(wanted[section][key], has[section][key])
     ]
     # a larger one than the text has pieces for is lowered when a tokenizer is trained
     if recipe.tokenizer.vocab_size < has["tokenizer"]["vocab_size"]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tfcli.corpus.stream import TextIds
 from tfcli.model.config import ModelConfig
 from tfcli.model.networks import Network, build_network
 from tfcli.training.compiled import CompiledFilled, CompiledForward
@@ -16,7 +17,7 @@ from tfcli.training.freeze import freeze
 from tfcli.training.label_loss import balanced_weights
 from tfcli.training.muon import refuse_muon_without
 from tfcli.training.optimizer import layer_matrices, make_optimizer
-from tfcli.training.packer import Fill, Packer
+from tfcli.training.packer import Fill, Packer, RowPacker
 from tfcli.training.random_states import seed_rank
 from tfcli.training.recompute import recompute_layers
 from tfcli.training.sharding import refuse_output_alone, shard
@@ -45,7 +46,7 @@ class Learner:
     clip_norm: float | None
     ema: Ema | None
     r_drop: float | None
-    packer: Packer
+    packer: Packer | RowPacker
     ranks: Ranks = ALONE
     class_weights: Tensor | None = None  # of a classifier's labels
     sharded: bool = False  # each rank has a part of the network, rather than all of it
@@ -103,11 +104,14 @@ def _class_weights(run: Run) -> Tensor | None:
     return torch.tensor(balanced_weights(labels.texts), device=run.device)
 
 
-def make_packer(run: Run) -> Packer:
+def make_packer(run: Run) -> Packer | RowPacker:
     """Return what packs the batches of a run; they are filled up where the network is compiled for one size."""
+    ds = run.prepared.train
+    if isinstance(ds, TextIds):
+        return RowPacker(run.device)
     fill = None
     if run.varlen and run.compiled:
-        ds, passes = run.prepared.train, 1 if run.recipe.training.r_drop is None else 2
+        passes = 1 if run.recipe.training.r_drop is None else 2
         longest = max(2, int(ds.src_lengths.max()), int(ds.tgt_lengths.max()))
         fill = Fill(passes * run.recipe.training.batch_tokens, longest)
     return Packer(run.device, run.config.n_heads, run.varlen, fill, run.config.n_kv_heads)

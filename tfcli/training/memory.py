@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tfcli.corpus.batches import Batch, worst_batch
+from tfcli.corpus.batches import Batch
+from tfcli.corpus.feed import largest_batch
 from tfcli.errors import CheckpointError, TrainingError
 from tfcli.text.whole_file import sync
 from tfcli.training.out_of_memory import TOO_LARGE, OutOfMemory, out_of_memory_is_told
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfcli.corpus.shards import ParallelIds
+    from tfcli.corpus.stream import TextIds
     from tfcli.training.learner import Learner
     from tfcli.training.run import Run
     from tfcli.training.state import TrainingState
@@ -137,7 +139,7 @@ def ceiling(run: Run) -> int | None:
     """
     if run.recipe.training.subword_regularization is None:
         return None
-    return positions(worst_batch(run.prepared.train, run.recipe.training.batch_tokens))
+    return positions(largest_batch(run.prepared.train, run.recipe.training.batch_tokens))
 
 
 def positions(batch: Batch) -> int:
@@ -181,7 +183,7 @@ def _smaller(failed: Batch) -> int:
 
 
 def try_worst_batch(
-    learner: Learner, ds: ParallelIds, batch_tokens: int, add: AddGradients, *, accumulates: bool
+    learner: Learner, ds: ParallelIds | TextIds, batch_tokens: int, add: AddGradients, *, accumulates: bool
 ) -> Batch:
     """Compute the gradient of the largest batch of the corpus, drop it, and return the batch; nothing else changes.
 
@@ -190,7 +192,7 @@ def try_worst_batch(
 
     Raises: TrainingError when not even parts of it fit.
     """
-    worst = worst_batch(ds, batch_tokens)
+    worst = largest_batch(ds, batch_tokens)
     before = random_states()
     parameters = list(learner.model.parameters())
     with out_of_memory_is_told("before the first step: the network and its optimizer do not fit", TOO_LARGE):

@@ -70,6 +70,28 @@ class Fill:
         return src, tgt
 
 
+class Rows(NamedTuple):
+    """Blocks of running text on the device.
+
+    Shapes: ids (B, T), gold (B * T,).
+    """
+
+    ids: Tensor
+    gold: Tensor
+
+
+@dataclass(frozen=True)
+class RowPacker:
+    """Leaves blocks of running text as they are: they are of one length, and there is no padding to be left out."""
+
+    device: torch.device
+    fill: None = None
+
+    def pack(self, batch: Batch) -> Rows:
+        """Return a batch as a language model takes it."""
+        return Rows(to_device(batch.tgt_in, self.device), to_device(batch.tgt_out.ravel(), self.device))
+
+
 @dataclass(frozen=True)
 class Packer:
     """Packs batches for a network with so many heads, for torch's kernel if `varlen`."""

@@ -64,6 +64,7 @@ def model_info(
         "max_source_pieces": recipe.max_source_pieces,
         "precision": recipe.training.precision,
         **({"decoding": recipe.decoding.model_dump(mode="json")} if recipe.task == "translation" else {}),
+        **({"context": recipe.data.context} if recipe.task == "language_model" else {}),
         "trained": {
             "step": step,
             "averaged_checkpoints": averaged,
@@ -94,6 +95,8 @@ def model_card(recipe: Recipe, info: dict[str, Any], run_dir: Path) -> str:
         weights += f"; training started from those of `{initial['folder']}` (SHA-256 {initial['sha256']})"
     if recipe.task == "classification":
         return _classifier_card(recipe, info, run_dir, weights)
+    if recipe.task == "language_model":
+        return _card_of_language_model(recipe, info, weights, run_dir)
     lowercase = ", lowercase" if recipe.scoring.lowercase else ""
     return f"""# {recipe.name}
 
@@ -125,4 +128,22 @@ A Transformer that tells the label of {texts} trained with tfcli {__version__} (
   `{run_dir.name}`
 
     tfcli predict FOLDER < texts.txt > labels.txt
+"""
+
+
+def _card_of_language_model(recipe: Recipe, info: dict[str, Any], weights: str, run_dir: Path) -> str:
+    loss = info["trained"]["validation_loss"]
+    return f"""# {recipe.name}
+
+A language model, a Transformer's decoder, trained with tfcli {__version__} (commit {info["commit"] or "unknown"}).
+
+- Network: {recipe.model.n_decoder_layers} layers, width {recipe.model.d_model}, feed-forward {recipe.model.d_ff},
+  {recipe.model.n_heads} heads; it looks back {recipe.data.context} pieces
+- Tokenizer: {recipe.tokenizer.kind}
+- Weights: {weights}, step {info["trained"]["step"]} of {recipe.training.max_steps}
+- Validation loss: {loss:.4f} nats a piece
+- Test scores, settings, data checksums: `scores.json`, `recipe.yaml`, `environment.json` in the run folder
+  `{run_dir.name}`
+
+    tfcli predict FOLDER < beginnings.txt > continued.txt
 """

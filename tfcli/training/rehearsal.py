@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tfcli.corpus.batches import TrainingBatches
-from tfcli.corpus.resample import gather_anew
+from tfcli.corpus.feed import training_batches
 from tfcli.training.distributed import deal
 from tfcli.training.initial import begin
 from tfcli.training.learner import make_learner
@@ -50,8 +49,7 @@ def rehearse(run: Run) -> Rehearsal:
         learner, run.prepared.train, settings.batch_tokens, add, accumulates=settings.accumulation_steps > 1
     )
     rate = learning_rate(settings, 1)
-    gather = gather_anew(run.recipe, run.prepared.tokenizer, run.prepared.train)
-    batches = TrainingBatches(run.prepared.train, settings.batch_tokens, run.recipe.seed, gather=gather)
+    batches = training_batches(run.recipe, run.prepared)
     seconds, tokens = [], 0
     for number in range(1 + ORDINARY_STEPS):
         group = deal(batches, settings.accumulation_steps * run.ranks.size, run.ranks)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from tfcli.corpus.initial import Initial
     from tfcli.corpus.prepare import Prepared
+    from tfcli.corpus.prepare_text import PreparedText
     from tfcli.model.config import ModelConfig
     from tfcli.model.networks import Network
     from tfcli.model.precision import Precision
@@ -50,7 +51,7 @@ class Run:
     recipe: Recipe
     run_dir: Path
     config: ModelConfig
-    prepared: Prepared
+    prepared: Prepared | PreparedText
     device: torch.device
     precision: Precision
     compiled: bool

@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tfcli.corpus.batches import Batch, fixed_batches
+from tfcli.corpus.batches import Batch
+from tfcli.corpus.feed import validation_batches
 from tfcli.model.networks import Classifier
 from tfcli.model.precision import autocast
 from tfcli.text.tokenizer import Tokenizer
 from tfcli.training.label_loss import label_loss
 from tfcli.training.loss import smoothed_cross_entropy
 from tfcli.training.out_of_memory import TOO_LARGE, OutOfMemory, is_out_of_memory, out_of_memory_is_told
+from tfcli.training.packer import Packed
 from tfcli.training.r_drop import r_drop_loss, twice
 from tfcli.training.random_states import random_states, restore_random_states
 from tfcli.training.repeatable import repeatable
@@ -25,6 +27,7 @@ from tfcli.training.sharding import lost_ranks_are_named
 
 if TYPE_CHECKING:
     from tfcli.corpus.shards import ParallelIds
+    from tfcli.corpus.stream import TextIds
     from tfcli.training.learner import Learner
 
 
@@ -71,7 +74,7 @@ def batch_loss(
         return _label_loss(learner, batch, smoothing)
     *inputs, gold = learner.packer.pack(batch)
     with autocast(learner.device, learner.precision):
-        states = learner.forward(*inputs)  # (N, D)
+        states = learner.forward(*inputs).flatten(0, -2)  # (N, D)
     if learner.precision == "bf16":
         states = states.to(torch.bfloat16)
     if len(states) > len(gold):
@@ -83,6 +86,7 @@ def batch_loss(
 
 def _label_loss(learner: Learner, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
     packed = learner.packer.pack(batch)
+    assert isinstance(packed, Packed)
     with autocast(learner.device, learner.precision):
         logits = learner.forward(packed.src, packed.src_packing)  # (B, labels)
     return label_loss(logits, packed.gold - 1, smoothing, learner.class_weights)  # 0 is padding
@@ -169,7 +173,7 @@ def _suspects(losses: list[BatchLoss], *, none_needed: bool) -> tuple[Batch, ...
     return culprits if culprits or none_needed else tuple(each.batch for each in losses)
 
 
-def corpus_nll(learner: Learner, ds: ParallelIds, batch_tokens: int) -> float:
+def corpus_nll(learner: Learner, ds: ParallelIds | TextIds, batch_tokens: int) -> float:
     """Return the negative log-likelihood of a corpus, in nats a target token, without label smoothing."""
     was_training = learner.model.training
     learner.model.eval()
@@ -177,7 +181,7 @@ def corpus_nll(learner: Learner, ds: ParallelIds, batch_tokens: int) -> float:
     # not the compiled network, which was compiled with dropout and gradients
     plain = replace(learner, forward=learner.model, packer=replace(learner.packer, fill=None))
     with torch.no_grad():
-        for batch in fixed_batches(ds, batch_tokens):
+        for batch in validation_batches(ds, batch_tokens):
             _, nll = batch_loss(plain, batch, 0.0)
             total += float(nll)
             tokens += batch.n_tokens
