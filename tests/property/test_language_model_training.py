@@ -7,7 +7,11 @@ import pytest
 import torch
 
 from tests.language_models import VOCAB_SIZE, language_model, make_run, running_ids
+from tfcli.corpus.batches import Position
+from tfcli.corpus.blocks import BlockBatches
+from tfcli.errors import TrainingError
 from tfcli.model.folder import read_tensors
+from tfcli.training import step
 from tfcli.training.fit import fit
 from tfcli.training.learner import make_learner
 from tfcli.training.step import corpus_nll
@@ -68,6 +72,39 @@ def test_computing_layers_again_changes_no_bit(tmp_path):
         fit(run)
         gradients.append(weights(run))
     assert all(torch.equal(gradients[0][name], gradients[1][name]) for name in gradients[0])
+
+
+def test_a_batch_that_is_not_finite_is_named_by_where_its_blocks_begin(tmp_path, monkeypatch):
+    original = step.batch_loss
+
+    def poisoned(learner, batch, *rest):
+        loss, nll = original(learner, batch, *rest)
+        return (loss * float("nan") if batch.position == Position(0, 1) else loss), nll
+
+    monkeypatch.setattr(step, "batch_loss", poisoned)
+    run = make_run(tmp_path, max_steps=4)
+    fit(run)
+    (warning,) = run.reporter.warnings
+    bad = BlockBatches(run.prepared.train, 64, run.recipe.seed, Position(0, 1)).next_batch()
+    named = ", ".join(map(str, bad.indices[:5]))
+    assert (
+        f"epoch 1, batch 2: blocks from {named} and 3 more on; pieces of {run.run_dir}/corpus/train"
+        in warning
+    )
+
+
+def test_a_block_that_does_not_fit_into_memory_is_told_with_what_to_do(tmp_path, monkeypatch):
+    sizes = []
+
+    def too_large(learner, batch, *rest):
+        sizes.append(len(batch.indices))
+        raise MemoryError
+
+    monkeypatch.setattr(step, "batch_loss", too_large)
+    with pytest.raises(TrainingError, match="a single block of 8 pieces") as caught:
+        fit(make_run(tmp_path))
+    assert "data.context" in caught.value.hint
+    assert sizes == [8, 4, 2, 1]  # halved until there is nothing to be halved
 
 
 def test_the_network_of_a_language_model_has_no_encoder(tmp_path):

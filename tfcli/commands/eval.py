@@ -12,6 +12,7 @@ from tfcli.commands.eval_report import require_report, write_report
 from tfcli.commands.eval_request import Request, refuse_beside_history, refuse_contradictions
 from tfcli.commands.eval_run import score_run
 from tfcli.commands.eval_show import show, show_history
+from tfcli.commands.eval_text import language_model_at, score_texts
 from tfcli.commands.options import DATA_ROOT_HELP, DEVICE_HELP, OUTPUT_PANEL, PRECISION_HELP, JsonOption
 
 RUN_PANEL = "Translating with RUN"
@@ -181,7 +182,7 @@ def evaluate(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a run on its recipe's test sets or on other text, or files of translations: BLEU, chrF, TER.
+    """Score a run on its test sets or on other text, or files: BLEU, chrF, TER; perplexity of language models.
 
     A run keeps the scores of its own test sets and settings; all others go only where --out says.
 
@@ -198,6 +199,10 @@ def evaluate(
     )  # fmt: skip
     if history:
         _show_history(request, as_json=as_json)
+        return
+    language_model = language_model_at(run)
+    if language_model is not None:
+        score_texts(request, language_model, as_json=as_json)
         return
     refuse_contradictions(request)
     plan = plan_of(request)

@@ -62,7 +62,7 @@ def score_run(request: Request, plan: "Plan") -> "tuple[list[SetResult], Mapping
     baselines = _baselines(request.baseline, sets)
     speaker = _classifier(request, sets) if tells_labels(request) else _translator(request)
     tried = {"--src": request.src, "--testset": request.testset, **request.search}
-    kept = _kept_in(run, request.out, [name for name, value in tried.items() if value is not None])
+    kept = kept_in(run, request.out, [name for name, value in tried.items() if value is not None])
     return _evaluate(request, kept, sets, baselines, plan, speaker), expected
 
 
@@ -112,7 +112,7 @@ def _translator(request: Request) -> Speaker:
     return Speaker(
         doing="translating",
         answer=lambda lines, advance: [found.text for found in translator.translate(lines, advance)],
-        origin=_origin(request.run, translator.info, {**decoding.model_dump(mode="json"), **how}),
+        origin=origin_of(request.run, translator.info, {**decoding.model_dump(mode="json"), **how}),
     )
 
 
@@ -140,7 +140,7 @@ def _classifier(request: Request, sets: "Sequence[HeldOutSet]") -> Speaker:
     return Speaker(
         doing="labelling",
         answer=lambda lines, advance: [found.best for found in labeller.label(lines, 1, advance)],
-        origin=_origin(request.run, description.info, how),
+        origin=origin_of(request.run, description.info, how),
     )
 
 
@@ -154,7 +154,7 @@ def _refuse_unknown_labels(sets: "Sequence[HeldOutSet]", labels: "Sequence[str]"
                 raise unknown_label(label, f"{held_out.reference_file or held_out.name}:{number}", labels)
 
 
-def _kept_in(run: Path, out: Path | None, tried: "Sequence[str]") -> Kept | None:
+def kept_in(run: Path, out: Path | None, tried: "Sequence[str]") -> Kept | None:
     """Return where the results go; None when they are only printed.
 
     A run's own files are for the test sets and settings of its recipe: whatever else is tried on it, with the
@@ -212,7 +212,8 @@ def _baseline_name(request: Request) -> str:
     return name if name != str(request.run) else f"{name} before"
 
 
-def _origin(run: Path, info: "Mapping[str, Any]", decoding: dict[str, Any]) -> "Origin":
+def origin_of(run: Path, info: "Mapping[str, Any]", decoding: dict[str, Any]) -> "Origin":
+    """Return what scores are of: the weights of a run, `info` of them, and how they were put to use."""
     from tfcli.model.description import find_model_folder
     from tfcli.scoring.history import Origin
     from tfcli.text.files import sha256_of_content

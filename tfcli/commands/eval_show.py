@@ -145,7 +145,12 @@ def show_history(entries: "Sequence[dict[str, Any]]") -> None:
     rows = []
     for entry, name, scores in of_sets:
         model, decoding = entry.get("model", {}), entry.get("decoding", {})
-        search = f"beam {decoding.get('beam_size', '?')}, {decoding.get('engine', '?')} {decoding.get('precision', '')}"
+        context = decoding.get("context")
+        search = (
+            f"context {context}"
+            if context
+            else f"beam {decoding.get('beam_size', '?')}, {decoding.get('engine', '?')} {decoding.get('precision', '')}"
+        )
         found = [_of_history(scores[metric]) if metric in scores else None for metric in metrics]
         when = str(entry.get("created", "?")).removesuffix("+00:00")
         rows.append(

@@ -1,5 +1,6 @@
-"""The verb `predict`: what networks other than translators make of lines; labels with probabilities."""
+"""The verb `predict`: what networks other than translators make of lines: labels, continuations, probabilities."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,17 @@ from tfcli.commands.options import (
     DeviceOption,
     PrecisionOption,
     refuse_unknown_precision,
+)
+from tfcli.commands.predict_text import TextWishes, text_work
+from tfcli.commands.search_options import (
+    SEARCH_PANEL,
+    NBestOption,
+    SampleOption,
+    SeedOption,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
+    sampling_of,
 )
 from tfcli.commands.translate_files import find_jobs
 from tfcli.commands.translate_jobs import (
@@ -31,6 +43,7 @@ if TYPE_CHECKING:
     from tfcli.model.description import ModelDescription
 
 WINDOW_LINES = 2000
+TEXT_WINDOW_LINES = 256  # a line takes a step of the network for each piece that it gets
 
 
 @dataclass(frozen=True)
@@ -71,49 +84,100 @@ def predict(
         bool, typer.Option("--force", help="Write over outputs that exist.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
     top: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=1, metavar="K", help="So many labels, the most probable first.", rich_help_panel=OUTPUT_PANEL
+            min=1,
+            metavar="K",
+            help=r"So many labels, the most probable first.  \[default: 1]",
+            rich_help_panel=OUTPUT_PANEL,
         ),
-    ] = 1,
+    ] = None,
     form: Annotated[
         OutputFormat | None,
         typer.Option(
             "--format",
             metavar="NAME",
-            help=r"text: the label alone; tsv and jsonl: with probabilities.  \[default: text; tsv with --top]",
+            help=r"text; tsv and jsonl: with probabilities.  \[default: text; tsv with --top]",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Short for --format jsonl.", rich_help_panel=OUTPUT_PANEL)
     ] = False,
+    max_pieces: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help=r"Most that a line gets.  \[default: half of what the model sees]",
+            rich_help_panel=SEARCH_PANEL,
+        ),
+    ] = None,
+    beam_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help=r"1 is greedy search.  \[default: 1]", rich_help_panel=SEARCH_PANEL
+        ),
+    ] = None,
+    n_best: NBestOption = 1,
+    sample: SampleOption = False,
+    temperature: TemperatureOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    seed: SeedOption = None,
+    score_only: Annotated[
+        bool,
+        typer.Option("--score-only", help="Score lines that are given.", rich_help_panel=OUTPUT_PANEL),
+    ] = False,
     device: DeviceOption = None,
     precision: PrecisionOption = None,
 ) -> None:
-    """Tell the label of each line of standard input, or of files: as many lines out as in, blank ones blank, in order.
+    """Tell the label of each line, with a classifier, or continue it up to its end, with a language model.
+
+    As many lines out as in, in order; of standard input, or of files. What stands under Search is for language models.
 
     Example: tfcli predict runs/trec < questions.txt > labels.txt
     Example: tfcli predict runs/trec questions.txt --top 3
+    Example: tfcli predict runs/tinyshakespeare --sample --temperature 0.8 < beginnings.txt
     """
-    given = form or (OutputFormat.TSV if top > 1 and not as_json else None)
-    chosen = format_of(given, as_json=as_json)
-    if top > 1 and chosen is OutputFormat.TEXT:
+    wanted = (top or 1) > 1 and not as_json
+    chosen = format_of(form or (OutputFormat.TSV if wanted else None), as_json=as_json)
+    if (top or 1) > 1 and chosen is OutputFormat.TEXT:
         raise RecipeError(f"--top {top} and --format text contradict each other", "use --format tsv or jsonl")
     if precision is not None:
         refuse_unknown_precision(precision)
+    sampling = sampling_of(sample=sample, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    of_text = TextWishes(sampling, beam_size, n_best, max_pieces, score_only)
+    of_text.refuse_contradictions(alone=chosen is OutputFormat.TEXT)
     jobs = find_jobs(files or [], out, suffix)
     refuse_existing(jobs, force)
+    from tfcli.decoding.stream import StreamSettings
     from tfcli.model.description import describe_model
 
     description = describe_model(run)
-    description.require_labels()
-    share_the_cores()
-    work = _labelling(description, _Wishes(chosen, top, device or "auto", precision), force=force)
+    wishes = _Wishes(chosen, top or 1, device or "auto", precision)
+    if description.config.task == "language_model":
+        _refuse_for("labels", {"--top": top})
+        worker, terms = text_work(description, of_text, wishes.device, precision)
+        settings = StreamSettings(TEXT_WINDOW_LINES, chosen.value, n_best)
+        work = Work(worker, settings, terms | {"format": chosen.value}, force)
+    else:
+        description.require_labels()
+        _refuse_for("language models", of_text.given)
+        share_the_cores()
+        work = _labelling(description, wishes, force=force)
+        work.terms |= {"top": top or 1}
     if any(map(keeps_journal, jobs)):
-        work.terms |= {"top": top, "model": content_of(run), "tfcli": __version__}
+        work.terms |= {"model": content_of(run), "tfcli": __version__}
     for job in still_to_do(work, jobs):
         carry_out(work, job)
+
+
+def _refuse_for(what: str, options: Mapping[str, object]) -> None:
+    """Refuse options that are for another kind of model."""
+    for name, value in options.items():
+        if value is not None:
+            raise RecipeError(f"{name}: for {what}, and RUN is another kind of model", "leave it out")
 
 
 def _labelling(description: "ModelDescription", wishes: _Wishes, *, force: bool) -> Work:

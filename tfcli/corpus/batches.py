@@ -46,6 +46,11 @@ class Batch:
     position: Position | None = None
 
     @property
+    def is_running_text(self) -> bool:
+        """Whether the rows are blocks of running text; `indices` are then the pieces that they begin at."""
+        return bool(self.src.shape[1] == 0)
+
+    @property
     def n_tokens(self) -> int:
         """Target tokens to predict: end marks counted, padding not."""
         return int(np.count_nonzero(self.tgt_out != Tokenizer.pad_id))

@@ -26,9 +26,13 @@ METRIC_NAMES = {
     "comet": "COMET",
     "accuracy": "accuracy",
     "macro-f1": "macro-F1",
+    "loss": "loss",
+    "token-perplexity": "perplexity/token",
+    "word-perplexity": "perplexity/word",
+    "bits-per-byte": "bits/byte",
 }
 """The metrics by the names that options, JSON and files use, with the names that people read."""
-LOWER_IS_BETTER = ("ter",)
+LOWER_IS_BETTER = ("ter", "loss", "token-perplexity", "word-perplexity", "bits-per-byte")
 ALPHA = 0.05
 """Above this p, two systems cannot be told apart; as in sacreBLEU."""
 

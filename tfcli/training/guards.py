@@ -42,14 +42,18 @@ NAMED_BATCHES, NAMED_PAIRS = 2, 5  # in a message
 
 def name_batches(batches: Sequence[Batch], run_dir: Path) -> str:
     """Say where batches stand in the order of training and which pairs they hold: the first few, and how many."""
-    return _name_some([_name_batch(batch) for batch in batches], run_dir)
+    return _name_some([_name_batch(batch) for batch in batches], run_dir, _unit(batches))
 
 
-def _name_some(names: list[str], run_dir: Path) -> str:
+def _unit(batches: Sequence[Batch]) -> str:
+    return "piece" if any(batch.is_running_text for batch in batches) else "pair"
+
+
+def _name_some(names: list[str], run_dir: Path, unit: str) -> str:
     named = names[:NAMED_BATCHES]
     if len(names) > NAMED_BATCHES:
         named.append(f"and {len(names) - NAMED_BATCHES:,} batches more")
-    return f"{'; '.join(named)}; pairs of {run_dir / 'corpus' / 'train'}, counted from 0"
+    return f"{'; '.join(named)}; {unit}s of {run_dir / 'corpus' / 'train'}, counted from 0"
 
 
 def _name_batch(batch: Batch) -> str:
@@ -58,6 +62,8 @@ def _name_batch(batch: Batch) -> str:
     place = ""
     if batch.position is not None:
         place = f"epoch {batch.position.epoch + 1}, batch {batch.position.batch + 1}: "
+    if batch.is_running_text:
+        return f"{place}blocks from {pairs}{rest} on"
     return f"{place}pair{'' if len(batch.indices) == 1 else 's'} {pairs}{rest}"
 
 
@@ -68,7 +74,7 @@ def account_skipped(run: Run, state: TrainingState, batches: Sequence[Batch]) ->
     names = [name for of_rank in of_ranks for name in json.loads(of_rank)]
     run.reporter.warn(
         f"step {state.step}: loss or gradient is not finite; the update was skipped "
-        f"({_name_some(names, run.run_dir)})"
+        f"({_name_some(names, run.run_dir, _unit(batches))})"
     )
 
 

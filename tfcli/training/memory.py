@@ -174,6 +174,11 @@ def _smaller(failed: Batch) -> int:
     Raises: TrainingError when it is a single pair.
     """
     if len(failed.indices) == 1:
+        if failed.is_running_text:
+            raise TrainingError(
+                f"out of memory with a single block of {failed.tgt_out.shape[1]} pieces",
+                "lower data.context, or take a smaller network",
+            )
         raise TrainingError(
             f"out of memory with a single pair of {failed.src.shape[1]} source and {failed.tgt_out.shape[1]} target "
             "pieces",

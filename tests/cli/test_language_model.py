@@ -1,0 +1,314 @@
+"""A language model from the command line: tokenize, train, eval, predict, and what is refused on the way."""
+
+import gzip
+import json
+import math
+
+import pytest
+
+from tests.cli.conftest import DEMO
+from tfcli.app import main
+from tfcli.commands import console
+
+RECIPE = """\
+name: small-text
+task: language_model
+data:
+  train: [{text: train.txt}, {text: more.txt.gz}]
+  valid: {fraction: 0.1}
+  tests: {held-out: {text: test.txt}}
+  context: 24
+tokenizer: {kind: char}
+model: {preset: tiny, n_decoder_layers: 1, d_model: 32, d_ff: 64, dropout: 0.0}
+training:
+  {batch_tokens: 480, max_steps: 60, learning_rate: 1e-2, warmup_steps: 10, log_every: 30, validate_every: 30,
+   checkpoint_every: 30, keep_checkpoints: 2, precision: fp32}
+"""
+TEST = "The dog sees a small bird.\n\n  Today the old\u00a0woman buys two books: \u2581 ö.\n"
+
+
+def write_text(folder):
+    lines = gzip.decompress((DEMO / "train.en.gz").read_bytes()).decode().split("\n")
+    (folder / "train.txt").write_text("".join(f"{line}\n" for line in lines[:300]))
+    (folder / "more.txt.gz").write_bytes(
+        gzip.compress("".join(f"{line}\n" for line in lines[300:400]).encode())
+    )
+    (folder / "test.txt").write_text(TEST)
+    (folder / "text.yaml").write_text(RECIPE)
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory):
+    """Return the folder of a finished run; recipe and text lie beside it."""
+    folder = tmp_path_factory.mktemp("text")
+    write_text(folder)
+    console._console.cache_clear()
+    assert main(["train", str(folder / "text.yaml"), "--out", str(folder / "run"), "-q"]) == 0
+    return folder / "run"
+
+
+def test_tokenize_tells_what_the_text_is_like_and_has_nothing_to_do_the_second_time(tmp_path, capsys):
+    write_text(tmp_path)
+    command = ["tokenize", str(tmp_path / "text.yaml"), "--out", str(tmp_path / "run"), "--json"]
+    assert main(command) == 0
+    first = json.loads(capsys.readouterr().out)
+    train, valid = first["corpora"]
+    whole = (tmp_path / "train.txt").read_text() + gzip.decompress(
+        (tmp_path / "more.txt.gz").read_bytes()
+    ).decode()
+    assert train["characters"] == int(len(whole) * 0.9)
+    assert train["characters"] + valid["characters"] == len(whole)
+    assert train["pieces"] == train["characters"]  # of characters there is a piece each
+    assert train["byte_pieces"] == 0
+    assert main(command) == 0
+    assert json.loads(capsys.readouterr().out) == {**first, "reused": True}
+    assert main(command[:-1]) == 0
+    assert "pieces/word" in capsys.readouterr().out
+
+
+def test_another_fraction_is_another_text(tmp_path, capsys):
+    write_text(tmp_path)
+    command = ["tokenize", str(tmp_path / "text.yaml"), "--out", str(tmp_path / "run"), "--json"]
+    assert main(command) == 0
+    assert main([*command, "--set", "data.valid.fraction=0.2"]) == 0
+    assert not json.loads(capsys.readouterr().out.split("\n}\n")[1] + "\n}")["reused"]
+
+
+def test_eval_tells_perplexity_in_three_units_and_keeps_it(text_run, capsys):
+    assert main(["eval", str(text_run), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (scores,), (sizes,) = told["sets"].values(), told["texts"].values()
+    assert list(told["sets"]) == ["held-out"]
+    assert "context:24|stride:12|" in scores["loss"]["signature"]
+    assert (sizes["bytes"], sizes["words"]) == (len(TEST.encode()), len(TEST.split()) + TEST.count("\n"))
+    # the no-break space and ö are two bytes each, U+2581 is three
+    assert sizes["pieces"] == len(TEST) + 1 + 1 + 2
+    nats = sizes["nats"]
+    assert scores["token-perplexity"]["score"] == pytest.approx(math.exp(nats / sizes["pieces"]))
+    assert scores["word-perplexity"]["score"] == pytest.approx(math.exp(nats / sizes["words"]))
+    assert scores["bits-per-byte"]["score"] == pytest.approx(nats / math.log(2) / sizes["bytes"])
+    assert json.loads((text_run / "scores.json").read_text())["sets"] == told["sets"]
+    assert main(["eval", str(text_run), "--history"]) == 0
+    assert "context 24" in capsys.readouterr().out
+    assert main(["info", str(text_run)]) == 0
+    assert "perplexity/word" in capsys.readouterr().out
+
+
+def test_the_validation_text_scores_about_as_it_did_in_training(text_run, capsys):
+    assert main(["eval", str(text_run), "--test", "valid", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["sets"]["valid"]["loss"]["score"]
+    best = json.loads((text_run / "finished.json").read_text())["best_score"]
+    assert 0.7 * best < found <= best  # half a context at least is seen, in training as little as nothing
+    assert found < 2.6  # letters alone, by their frequency, would cost 2.9
+
+
+def test_eval_scores_a_file_and_shows_a_table(text_run, tmp_path, capsys):
+    (tmp_path / "own.txt").write_text(TEST)
+    before = (text_run / "scores.json").read_bytes() if (text_run / "scores.json").exists() else None
+    assert main(["eval", str(text_run), "--src", str(tmp_path / "own.txt")]) == 0
+    told = capsys.readouterr()
+    assert "own.txt" in told.out
+    assert "perplexity/word" in told.out
+    assert "windows of 24 tokens, 12 further on" in told.err
+    after = (text_run / "scores.json").read_bytes() if (text_run / "scores.json").exists() else None
+    assert before == after
+
+
+def test_predict_continues_each_line_and_keeps_its_beginning(text_run, stdin, capsysbinary):
+    prompts = "The dog\n\nToday \u2581 ä\nThe old"
+    stdin(prompts.encode())
+    assert main(["predict", str(text_run), "--max-pieces", "9"]) == 0
+    lines = capsysbinary.readouterr().out.decode().split("\n")
+    assert len(lines) == 4
+    for prompt, line in zip(prompts.split("\n"), lines, strict=True):
+        assert line.startswith(prompt)
+        assert len(line) <= len(prompt) + 9
+    assert any(line != prompt for prompt, line in zip(prompts.split("\n"), lines, strict=True))
+
+
+def test_samples_are_the_same_again_and_others_with_another_seed(text_run, stdin, capsys):
+    told = []
+    for seed in ("1", "1", "2"):
+        stdin(b"The \nA ")
+        assert (
+            main(["predict", str(text_run), "--sample", "--seed", seed, "--top-k", "20", "--top-p", "0.99"])
+            == 0
+        )
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] != told[2]
+
+
+def test_several_continuations_are_told_with_their_scores(text_run, stdin, capsys):
+    stdin(b"The dog\n")
+    assert (
+        main(["predict", str(text_run), "--beam-size", "3", "--n-best", "3", "--json", "--max-pieces", "6"])
+        == 0
+    )
+    found = json.loads(capsys.readouterr().out)
+    assert (found["prompt"], found["truncated"]) == ("The dog", False)
+    scores = [each["score"] for each in found["continuations"]]
+    assert len(scores) == 3
+    assert scores == sorted(scores, reverse=True)
+    stdin(b"The dog\n")
+    assert main(["predict", str(text_run), "--beam-size", "2", "--n-best", "2", "--format", "tsv"]) == 0
+    assert [row.split("\t")[2:] for row in capsys.readouterr().out.split("\n")[:-1]] == [
+        ["1", "1"],
+        ["1", "2"],
+    ]
+
+
+def test_of_a_prompt_longer_than_the_context_the_end_is_read_and_that_is_said(text_run, stdin, capsys):
+    told = []
+    for start in ("x" * 40, "yz" * 30):
+        stdin(f"{start} the old woman\n".encode())
+        assert main(["predict", str(text_run), "--max-pieces", "10"]) == 0
+        shown = capsys.readouterr()
+        assert "1 line was too long for the model" in shown.err
+        told.append(shown.out.removeprefix(start))
+    assert told[0] == told[1]  # 13 pieces are seen: what stands before them makes no difference
+
+
+def test_the_probability_of_lines_is_that_of_their_continuations(text_run, stdin, capsys):
+    stdin(b"The dog\n")
+    assert main(["predict", str(text_run), "--json", "--max-pieces", "8"]) == 0
+    (best,) = json.loads(capsys.readouterr().out)["continuations"]
+    stdin(f"The dog\nThe dog{best['text']}\n".encode())
+    assert main(["predict", str(text_run), "--score-only", "--json"]) == 0
+    prompt, whole = map(json.loads, capsys.readouterr().out.split("\n")[:-1])
+    assert whole["log_prob"] == pytest.approx(sum(whole["piece_log_probs"]), abs=1e-3)
+    of_prompt = sum(prompt["piece_log_probs"][:-1])  # all but its line end
+    assert whole["log_prob"] - of_prompt == pytest.approx(best["log_prob"], abs=1e-3)
+    stdin(b"The dog\n")
+    assert main(["predict", str(text_run), "--score-only"]) == 0
+    assert float(capsys.readouterr().out) == pytest.approx(prompt["log_prob"], abs=1e-4)
+
+
+def test_a_file_becomes_a_file(text_run, tmp_path, capsys):
+    (tmp_path / "in.txt").write_text("The\nA\n")
+    assert main(["predict", str(text_run), str(tmp_path / "in.txt"), "-o", str(tmp_path / "out.txt")]) == 0
+    assert (tmp_path / "out.txt").read_text().count("\n") == 2
+    assert main(["predict", str(text_run), str(tmp_path / "in.txt"), "-o", str(tmp_path / "out.txt")]) == 0
+    assert "up to date" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max-pieces", "23"], "--max-pieces 23: the model sees 24 pieces"),
+        (["--score-only", "--beam-size", "2"], "--score-only and --beam-size contradict"),
+        (["--sample", "--beam-size", "2"], "--sample and --beam-size contradict"),
+        (["--n-best", "2", "--beam-size", "2"], "--n-best 2 needs a format"),
+        (["--n-best", "3", "--beam-size", "2", "--json"], "a beam of 2 finds no more"),
+        (["--precision", "int8"], "--precision int8: unknown"),
+        (["--top", "3"], "--top: for labels"),
+        (["--top-k", "3"], "--top-k is an option of sampling"),
+    ],
+)
+def test_options_of_predict_that_cannot_be_are_refused(text_run, stdin, capsys, options, message):
+    stdin(b"The\n")
+    assert main(["predict", str(text_run), *options]) == 2
+    shown = capsys.readouterr()
+    assert message in shown.err
+    assert shown.out == ""
+
+
+def test_verbs_for_another_task_name_the_right_one(text_run, small_run, stdin, capsys):
+    stdin(b"The\n")
+    assert main(["translate", str(text_run)]) == 4
+    assert "`tfcli predict` runs such a network" in " ".join(capsys.readouterr().err.split())
+    stdin(b"The\n")
+    assert main(["predict", str(small_run)]) == 4
+    assert "`tfcli translate` runs such a network" in " ".join(capsys.readouterr().err.split())
+    assert main(["eval", str(text_run), "--ref", "x"]) == 2
+    assert "--ref: for translations" in capsys.readouterr().err
+    assert main(["eval", str(text_run), "--test", "nothing"]) == 2
+    assert "the recipe has held-out, valid" in capsys.readouterr().err
+    assert main(["eval", str(text_run), "--test", "valid", "--src", str(text_run / "recipe.yaml")]) == 2
+    assert "--src is scored in their place" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("data.train=[{src: a, tgt: b, text: train.txt}]", "belongs to task translation"),
+        ("data.tests={news: {}}", "data.tests.news"),
+        ("decoding.beam_size=2", "decoding: belongs to task translation"),
+        ("data.valid={pairs: 3}", "data.valid.pairs: belongs to task"),
+        ("tokenizer.normalization=nfkc", "tokenizer.normalization: belongs to task"),
+        ("model.max_positions=23", "data.context: must not be above model.max_positions (23)"),
+        ("data.context=481", "training.batch_tokens: must not be below data.context (481)"),
+        ("task=translation", "data.context: belongs to task language_model"),
+    ],
+)
+def test_recipes_that_cannot_be_are_refused(tmp_path, capsys, change, message):
+    write_text(tmp_path)
+    assert main(["tokenize", str(tmp_path / "text.yaml"), "--set", change]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_bytes_are_for_language_models(tmp_path, capsys):
+    (tmp_path / "pairs.yaml").write_text(
+        "name: x\ndata: {train: [{src: a, tgt: b}], valid: {src: a, tgt: b}}\ntokenizer: {kind: byte}\n"
+    )
+    assert main(["tokenize", str(tmp_path / "pairs.yaml")]) == 2
+    assert "byte is for task language_model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (
+            {"train.txt": b"few\n", "more.txt.gz": gzip.compress(b"x")},
+            "less than one block of data.context (24)",
+        ),
+        ({"train.txt": b"good\nbad \xff\n"}, "train.txt:2: not UTF-8"),
+        ({"test.txt": b"bad \xff\n"}, "test.txt:1: not UTF-8"),
+    ],
+)
+def test_text_that_cannot_be_used_is_refused(tmp_path, capsys, files, message):
+    write_text(tmp_path)
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    assert main(["tokenize", str(tmp_path / "text.yaml"), "--out", str(tmp_path / "run")]) == 3
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("kind", ["char", "byte"])
+def test_a_run_can_start_from_another_ones_weights(tmp_path, capsys, kind):
+    write_text(tmp_path)
+    command = ["train", str(tmp_path / "text.yaml"), "--set", f"tokenizer.kind={kind}", "-q", "--out"]
+    assert main([*command, str(tmp_path / "first"), "--set", "training.max_steps=6"]) == 0
+    again = [
+        *command,
+        str(tmp_path / "second"),
+        "--init",
+        str(tmp_path / "first"),
+        "--set",
+        "training.max_steps=1",
+    ]
+    assert main([*again, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 1
+    assert json.loads((tmp_path / "second" / "best" / "config.json").read_text())["initial"]["folder"]
+    assert main([*again, "--set", "model.d_model=16", "--fresh"]) == 2
+    assert "model.d_model: 16 in the recipe, 32 in the model" in capsys.readouterr().err
+
+
+def test_info_tells_of_a_recipe_what_its_task_has(tmp_path, capsys):
+    write_text(tmp_path)
+    assert main(["info", str(tmp_path / "text.yaml")]) == 0
+    told = capsys.readouterr().out
+    assert "train.txt, more.txt.gz" in told
+    assert "context" in told
+    assert "encoder" not in told.replace("n_decoder", "")
+    assert "languages" not in told
+
+
+def test_a_context_that_is_damaged_is_named(text_run, tmp_path, stdin, capsys):
+    import shutil
+
+    shutil.copytree(text_run / "best", tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "context": "long"}))
+    stdin(b"The\n")
+    assert main(["predict", str(tmp_path / "model")]) == 4
+    assert "expected a context from 1 to" in " ".join(capsys.readouterr().err.split())
