@@ -13,6 +13,7 @@ import pytest
 from tfcli.app import main
 from tfcli.commands import eval as verb
 from tfcli.commands import eval_report
+from tfcli.recipe.loader import dump_recipe, load_recipe
 
 REFERENCE = ["The cat is sitting on the mat.", "", "Two dogs play <b>in</b> the snow.", "Anna sees a house."]
 NEW = ["The cat sits on the mat.", "", "Two dogs play <b>in</b> the snow.", "Anna sees a horse."]
@@ -104,6 +105,21 @@ def test_a_run_whose_training_text_is_gone_is_reported_without_it(
     assert main(["eval", str(run), *text, "--report", str(report)]) == 0
     assert "the report counts words in the references" in capsys.readouterr().err
     assert "the training text is not at hand" in report.read_text()
+
+
+def test_a_training_text_that_has_an_address_is_not_fetched_for_a_report(
+    toy_run: Path, loaded: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = load_recipe(
+        toy_run / "recipe.yaml", ["data.train=[{src: a.en, tgt: a.de, tgt_url: 'http://127.0.0.1:9/a'}]"]
+    )
+    (toy_run / "recipe.yaml").write_text(dump_recipe(recipe))
+    (tmp_path / "data" / "a.en").write_text("a\n")
+    command = ["eval", str(toy_run), "--resamples", "0", "--metric", "bleu"]
+    assert main([*command, "--report", str(tmp_path / "report.md")]) == 0
+    err = capsys.readouterr().err
+    assert "the training text cannot be read: data.train[0].tgt: no file a.de; looked for" in err
+    assert "127.0.0.1" not in err
 
 
 REFUSED = {

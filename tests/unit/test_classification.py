@@ -68,7 +68,7 @@ def test_intervals_and_p_are_those_of_sacrebleus_own_resampling(
     paired: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reference = REFERENCE * 20
-    systems = {"old": SAID * 20, "new": [*SAID[:3], *REFERENCE[3:]] * 10 + SAID * 10}
+    systems = {"old": SAID * 20, "new": [*SAID[:3], *REFERENCE[3:]] + SAID * 18 + REFERENCE[1:] + SAID[:1]}
     plan = Plan(metrics=("accuracy", "macro-f1"), resamples=300, seed=7, paired=paired, trials=200)
     result = measure(HeldOutSet("set", None, [reference]), systems, plan, compared=True)
     monkeypatch.setenv("SACREBLEU_SEED", "7")
@@ -90,6 +90,7 @@ def test_intervals_and_p_are_those_of_sacrebleus_own_resampling(
     _, columns = test()
     found = result.judged.comparisons["accuracy"]
     assert found.p_value == columns["share"][1].p_value
+    assert 1 / (n_samples + 1) < found.p_value < 1  # neither end, where any test would come to the same
     assert found.difference == pytest.approx(columns["share"][1].score - columns["share"][0].score)
     assert f"|{paired}:{n_samples}|seed:7" in found.signature
     assert mine.signature == "nrefs:1|labels:3|bs:300|seed:7"

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,9 @@ def test_p_of_approximate_randomization_is_that_of_sacrebleus_command(files: Pat
     result = measure(HELD_OUT, SYSTEMS, plan, compared=True)
     assert written(result, with_interval=False) == theirs
     new = result.systems[-1]
+    for system in result.systems:  # each has an interval of its own, as it has alone
+        alone = measure(HELD_OUT, {system.name: SYSTEMS[system.name]}, replace(plan, metrics=("bleu",)))
+        assert system.scores["bleu"].interval == alone.judged.scores["bleu"].interval
     assert "|bs:200|seed:12345|" in new.scores["ter"].signature
     assert "|ar:300|seed:12345|" in new.comparisons["ter"].signature
 
