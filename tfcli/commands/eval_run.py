@@ -14,6 +14,7 @@ from tfcli.errors import RecipeError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from tfcli.decoding.translator import Translator
     from tfcli.recipe.schema import Expectation
     from tfcli.scoring.evaluation import HeldOutSet
     from tfcli.scoring.history import Origin
@@ -95,25 +96,34 @@ def _baselines(path: Path | None, sets: "Sequence[HeldOutSet]") -> dict[str, lis
 
 def _translator(request: Request) -> Speaker:
     assert request.run is not None
-    share_the_cores()
-    from tfcli.decoding.loading import load_translator
-
-    translator = load_translator(
+    translator = _load(
         request.run,
         engine=request.engine or "torch",
         device=request.device or "auto",
         precision=request.precision,
-        changes={"beam_size": request.beam_size},
-        report=say,
+        beam_size=request.beam_size,
     )
     used, decoding = translator.engine, translator.decoding
-    detail(f"{request.run}: {used.name}, {used.device}, {used.precision}, beam size {decoding.beam_size}")
     how = {"engine": used.name, "device": str(used.device), "precision": used.precision}
     return Speaker(
         doing="translating",
         answer=lambda lines, advance: [found.text for found in translator.translate(lines, advance)],
         origin=origin_of(request.run, translator.info, {**decoding.model_dump(mode="json"), **how}),
     )
+
+
+def _load(
+    run: Path, *, engine: str, device: str, precision: str | None, beam_size: int | None
+) -> "Translator":
+    share_the_cores()
+    from tfcli.decoding.loading import load_translator
+
+    translator = load_translator(
+        run, engine=engine, device=device, precision=precision, changes={"beam_size": beam_size}, report=say
+    )
+    used = translator.engine
+    detail(f"{run}: {used.name}, {used.device}, {used.precision}, beam size {translator.decoding.beam_size}")
+    return translator
 
 
 def _classifier(request: Request, sets: "Sequence[HeldOutSet]") -> Speaker:
