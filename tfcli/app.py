@@ -150,7 +150,10 @@ def main(args: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # a reader that has gone away is noticed here rather than at exit
     except _SignalledError as stop:
         name = "interrupted" if stop.number == signal.SIGINT else "stopped by SIGTERM"
-        fail(name, "nothing half-written was kept; run it again to go on, or to start over")
+        fail(
+            name,
+            "run the same command again: what was finished is kept, and no file is left half-written under its name",
+        )
         return 128 + stop.number
     except SystemExit as stop:
         if not isinstance(stop.__context__, BrokenPipeError):

@@ -171,7 +171,7 @@ def test_what_a_page_needs_is_named_before_the_work(
 def test_labels_have_no_report(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["eval", "--hyp", "new", "--ref", "ref", "--metric", "accuracy", "--report", "report.html"]
     assert main(command) == 2
-    assert "--report with --metric accuracy: a report is about translations" in capsys.readouterr().err
+    assert "--report: a report is about translations, and accuracy scores labels" in capsys.readouterr().err
 
 
 def test_a_full_disk_leaves_the_old_report_and_the_scores(

@@ -42,7 +42,8 @@ def require_report(path: Path, plan: "Plan") -> None:
     labels = [metric for metric in plan.metrics if metric in LABEL_METRICS]
     if labels:
         raise RecipeError(
-            f"--report with --metric {labels[0]}: a report is about translations", "leave one of the two out"
+            f"--report: a report is about translations, and {labels[0]} scores labels",
+            "leave --report out; --json has every number",
         )
     if path.suffix not in (PAGE, MARKDOWN):
         raise RecipeError(

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ from tfcli.commands.console import (
     say,
     share_the_cores,
     verbosity,
+    warn,
 )
 from tfcli.commands.info import cpu_name
 from tfcli.commands.options import (
@@ -106,45 +108,53 @@ def train(
         refuse_unknown_precision(precision)
     ranks, device = meet(device)
     fresh = fresh and not restarted()  # a command that torchrun repeats goes on with what it has made
-    drops = fresh and ranks.is_first and not dry_run
-    with ranks.first_ahead():
-        if fresh and out is not None:
-            _refuse_strange_folder(out)
-        start = open_start(init, fresh=fresh)
-        if files is not None and out is not None:
-            opened = open_text(files, out, wishes, device, start)
-        else:
-            opened = open_recipe(recipe or "", wishes, data_root, out, start)
-        settings = opened.recipe
-        run_dir = opened.run_dir(out)
-        refuse_own_model(start.init, run_dir)
-        if fresh:
-            _refuse_strange_folder(run_dir)
-        share_the_cores()
-        keep_compiled_code_at_home()
-        from tfcli.corpus.run_tokenizer import TokenizerPlan
-        from tfcli.model.precision import pick_device
-        from tfcli.training.learner import refuse_impossible
+    trains = ranks.is_first and not dry_run
+    drops = fresh and trains
+    with ExitStack() as held:
+        with ranks.first_ahead():
+            if fresh and out is not None:
+                _refuse_strange_folder(out)
+            start = open_start(init, fresh=fresh)
+            if files is not None and out is not None:
+                opened = open_text(files, out, wishes, device, start)
+            else:
+                opened = open_recipe(recipe or "", wishes, data_root, out, start)
+            settings = opened.recipe
+            run_dir = opened.run_dir(out)
+            refuse_own_model(start.init, run_dir)
+            if fresh:
+                _refuse_strange_folder(run_dir)
+            share_the_cores()
+            keep_compiled_code_at_home()
+            from tfcli.corpus.run_tokenizer import TokenizerPlan
+            from tfcli.model.precision import pick_device
+            from tfcli.training.holding import hold
+            from tfcli.training.learner import refuse_impossible
 
-        pick_device(device or "auto")  # before anything is written or dropped
-        refuse_impossible(settings)
-        plan = TokenizerPlan(tokenizer_of(opened.initial, run_dir), replace=drops)
-        prepared = prepare_opened(opened, run_dir, plan)
-        if drops:
-            _start_over(run_dir, settings)
-    log = None if dry_run or not ranks.is_first else run_dir / "log.txt"
-    with ConsoleReporter(settings.task, settings.training.max_steps, log) as reporter:
-        interruption = Interruption()
-        run = _make_run(opened, run_dir, prepared, device or "auto", reporter, interruption)
-        run = _on_ranks(run, ranks)
-        if dry_run:
-            _show_rehearsal(run, as_json=as_json)
-            ranks.leave()
-            return
-        from tfcli.training.fit import fit
+            pick_device(device or "auto")  # before anything is written or dropped
+            refuse_impossible(settings)
+            plan = TokenizerPlan(tokenizer_of(opened.initial, run_dir), replace=drops)
+            begun = (run_dir / "recipe.yaml").is_file()
+            if trains and begun:
+                held.enter_context(hold(run_dir, warn))
+            prepared = prepare_opened(opened, run_dir, plan)
+            if trains and not begun:  # the folder is made only now, when the text is known to be of use
+                held.enter_context(hold(run_dir, warn))
+            if drops:
+                _start_over(run_dir, settings)
+        log = None if dry_run or not ranks.is_first else run_dir / "log.txt"
+        with ConsoleReporter(settings.task, settings.training.max_steps, log) as reporter:
+            interruption = Interruption()
+            run = _make_run(opened, run_dir, prepared, device or "auto", reporter, interruption)
+            run = _on_ranks(run, ranks)
+            if dry_run:
+                _show_rehearsal(run, as_json=as_json)
+                ranks.leave()
+                return
+            from tfcli.training.fit import fit
 
-        with interruption:
-            outcome = fit(run)
+            with interruption:
+                outcome = fit(run)
     ranks.leave()
     if ranks.is_first:
         _show_outcome(run, outcome, as_json=as_json)

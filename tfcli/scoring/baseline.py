@@ -42,6 +42,6 @@ def _translations(path: Path, name: str) -> Path:
     if found is None:
         raise CheckpointError(
             f"--baseline {path}: it has no translations of {name}: no file {path / 'eval' / f'{name}.hyp'}",
-            f"`tfcli eval {path}` makes them; or give a file of translations",
+            f"`tfcli eval {path}` makes those of its own test sets; for other text, `tfcli eval {path} --src ... --out DIR`, and DIR as baseline",
         )
     return found
