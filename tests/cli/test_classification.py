@@ -298,3 +298,43 @@ def test_a_run_with_checkpoints_refuses_other_labels(tmp_path, capsys):
         "pet",
         "zoo",
     ]
+
+
+def test_a_classifier_may_start_from_the_encoder_of_a_translator_or_from_a_classifier(run, tmp_path, capsys):
+    import torch
+
+    from tfcli.model.config import ModelConfig
+    from tfcli.model.folder import save_model_folder
+    from tfcli.model.networks import build_network
+    from tfcli.text.tokenizer import Tokenizer
+
+    config = json.loads((run / "best" / "config.json").read_text())
+    sizes = config["model"] | {"n_decoder_layers": 1, "n_labels": None}
+    torch.manual_seed(5)
+    translator = build_network(ModelConfig(**sizes))
+    tokenizer = Tokenizer.load(run)
+    info = {"task": "translation", "decoding": {}, "max_source_pieces": 20, "tfcli_version": "0.0.1"}
+    save_model_folder(tmp_path / "translator", translator, tokenizer, info, "card")
+    recipe = write_labelled(tmp_path)
+    frozen = "training.freeze=[src_embedding, encoder, encoder_norm]"
+
+    def start(init, out):
+        args = ["train", recipe, "--init", init, "--out", tmp_path / out, "--set", frozen]
+        assert main([*map(str, args), "--set", "training.max_steps=1"]) == 0
+        return load_file(tmp_path / out / "best" / "model.safetensors"), capsys.readouterr().err
+
+    weights, said = start(tmp_path / "translator", "one")
+    before = load_file(tmp_path / "translator" / "model.safetensors")
+    assert f"starting from the weights of {tmp_path / 'translator'}; random: output" in said
+    taken = [name for name in weights if not name.startswith("output.")]
+    assert len(taken) > 10
+    assert all((weights[name] == before[name]).all() for name in taken)
+    same, said = start(run, "two")
+    assert f"starting from the weights of {run / 'best'}\n" in said
+    for name in ("train", "valid", "test"):  # other labels than those of the run
+        text = (tmp_path / f"{name}.tsv").read_text()
+        (tmp_path / f"{name}.tsv").write_text(text.replace("wild", "farm"))
+    other, said = start(run, "three")
+    assert "; random: output" in said
+    assert other["output.weight"].shape[0] == 2
+    assert all((other[name] == same[name]).all() for name in taken)

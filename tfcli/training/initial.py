@@ -22,6 +22,8 @@ from tfcli.text.tokenizer import Tokenizer
 from tfcli.training.sharding import parts_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from tfcli.recipe.schema import Recipe
     from tfcli.training.learner import Learner
     from tfcli.training.run import Run
@@ -58,7 +60,8 @@ def open_initial(path: Path) -> Initial:
                 "vocab_size": max(settings["vocab_size"] for settings in both),
                 "shared": tokenizer.shared,
             },
-            "model": {key: config[key] for key in (*SIZES, "max_positions")},
+            # a stack of no layers is one that the model does not have, and has nothing to say of
+            "model": {key: config[key] for key in (*SIZES, "max_positions") if config[key] != 0},
         },
     )
 
@@ -76,7 +79,8 @@ def refuse_another_network(recipe: Recipe, initial: Initial) -> None:
     different = [
         (section, key)
         for section, key in places
-        if key in wanted[section] and not _same(wanted[section][key], has[section][key])
+        if key in wanted[section] and key in has[section]
+        if not _same(wanted[section][key], has[section][key])
     ]
     # a larger one than the text has pieces for is lowered when a tokenizer is trained
     if recipe.tokenizer.vocab_size < has["tokenizer"]["vocab_size"]:
@@ -107,10 +111,38 @@ def begin(run: Run, learner: Learner) -> None:
             f"{weights}: not the weights that {run.run_dir} is to start from (their checksum differs)",
             "put them back, or name others with --init and --fresh",
         )
-    load_weights(learner.model, parts_of(read_tensors(weights), learner.model), str(weights))
+    tensors, fresh = _fitting(run, learner, read_tensors(weights), Path(run.initial.folder))
+    load_weights(learner.model, parts_of(tensors, learner.model), str(weights))
     if learner.ema is not None:
         learner.ema.restore(model_tensors(learner.model), 0, str(weights))
-    run.reporter.note(f"starting from the weights of {run.initial.folder}")
+    starts = f"; random: {', '.join(fresh)}" if fresh else ""
+    run.reporter.note(f"starting from the weights of {run.initial.folder}{starts}")
+
+
+def _fitting(
+    run: Run, learner: Learner, tensors: dict[str, Tensor], folder: Path
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the weights that the network begins with, and which parts of it stay random.
+
+    From a model of the same task, with the same labels where it is a classifier, all are taken. Else those that both
+    networks have are, but for the output: it tells pieces from labels, or other labels.
+    """
+    info = read_config(folder / "config.json")
+    labels = list(run.prepared.labels.names) if run.prepared.labels is not None else None
+    if info.get("task", "translation") == run.recipe.task and info.get("labels") == labels:
+        return tensors, []
+    own = model_tensors(learner.model)
+    taken = {
+        name: tensors[name]
+        for name, parameter in own.items()
+        if name in tensors and tensors[name].shape == parameter.shape and not name.startswith("output.")
+    }
+    if not taken:
+        raise CheckpointError(
+            f"{folder}: has no weights that this network has as well",
+            "start from a model with an encoder or a decoder of the same sizes",
+        )
+    return {**own, **taken}, sorted({name.partition(".")[0] for name in own.keys() - taken.keys()})
 
 
 def _same(wanted: Any, has: Any) -> bool:
