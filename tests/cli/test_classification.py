@@ -358,3 +358,11 @@ def test_a_classifier_may_start_from_the_encoder_of_a_translator_or_from_a_class
     assert "; random: output" in said
     assert (other["output.weight"] != same["output.weight"]).any()
     assert all((other[name] == same[name]).all() for name in taken)
+
+
+def test_info_names_the_files_of_a_recipe_with_json_lines(tmp_path, capsys):
+    recipe = write_labelled(tmp_path, RECIPE.replace("tsv: ", "jsonl: ").replace(".tsv", ".jsonl"))
+    assert main(["info", str(recipe)]) == 0
+    rows = dict(re.split(" {2,}", line, maxsplit=1) for line in capsys.readouterr().out.split("\n")[:-1])
+    assert (rows["task"], rows["train"], rows["valid"]) == ("classification", "train.jsonl", "valid.jsonl")
+    assert "languages" not in rows

@@ -18,6 +18,7 @@ from tfcli.errors import CheckpointError
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
+    from tfcli.recipe.corpora import Corpus
     from tfcli.recipe.schema import Recipe
 
 REQUIRED_PACKAGES = (
@@ -171,7 +172,11 @@ def _validation(recipe: "Recipe") -> str:
         return f"{counted(valid.pairs, 'pair')} held out"
     if valid.fraction is not None:
         return f"{valid.fraction:.1%} of the pairs held out"
-    return valid.tsv or f"{valid.src} | {valid.tgt}"
+    return _files(valid)
+
+
+def _files(corpus: "Corpus") -> str:
+    return corpus.text or corpus.tsv or corpus.jsonl or f"{corpus.src} | {corpus.tgt}"
 
 
 def _about_recipe(recipe: "Recipe") -> dict[str, Any]:
@@ -179,9 +184,7 @@ def _about_recipe(recipe: "Recipe") -> dict[str, Any]:
     from tfcli.recipe.foreign import own_values
 
     data, training, own = recipe.data, recipe.training, own_values(recipe)
-    corpora = [
-        corpus.text or corpus.tsv or corpus.jsonl or f"{corpus.src} | {corpus.tgt}" for corpus in data.train
-    ]
+    corpora = [_files(corpus) for corpus in data.train]
     languages = " - ".join(lang or "?" for lang in (data.src_lang, data.tgt_lang))
     return {
         "name": recipe.name,
