@@ -295,6 +295,7 @@ def test_labels_of_a_model_folder_that_do_not_fit_its_network_are_refused(run, t
     config = json.loads((folder / "config.json").read_text())
     for labels, complaint in (
         (["farm", "pet"], "2 labels, but the network has 3"),
+        (["farm", "pet", "two\nlines"], "labels are missing or damaged"),
         (None, "labels are missing or damaged"),
     ):
         (folder / "config.json").write_text(json.dumps(config | {"labels": labels}))

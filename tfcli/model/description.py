@@ -85,7 +85,7 @@ class ModelDescription:
                 f"{verb}{_GIVE} classification",
             )
         labels = self.info.get("labels")
-        if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        if not isinstance(labels, list) or not all(map(_is_label, labels)):
             raise CheckpointError(f"{self.folder / 'config.json'}: labels are missing or damaged", self.hint)
         if len(labels) != self.config.n_labels:
             raise CheckpointError(
@@ -236,3 +236,8 @@ def section_problems(section: str, error: ValidationError) -> list[str]:
     """Return what is wrong with values for a section of a recipe, one sentence a key."""
     placed = [{**problem, "loc": (section, *problem["loc"])} for problem in error.errors(include_url=False)]
     return [f"{'.'.join(map(str, loc))}: {sentence}" for loc, sentence in explain(placed).items()]  # type: ignore[arg-type]
+
+
+def _is_label(value: Any) -> bool:
+    """Say whether it can stand in a line of output."""
+    return isinstance(value, str) and value.isprintable()
