@@ -72,6 +72,22 @@ def test_a_wide_beam_finds_the_best_of_all_short_continuations():
     assert [one.log_prob for one in found] == pytest.approx([score for _, score in expected], abs=1e-4)
 
 
+@pytest.mark.parametrize("sampling", [None, Sampling(3)])
+def test_what_several_rows_of_a_prompt_find_is_as_probable_without_a_cache(sampling):
+    model, prompts = language_model(2), [[5, 7], [11, 6]]
+    several = SearchSettings(beam_size=3, length_penalty=LengthPenalty(1.0), n_best=3, sampling=sampling)
+    found = LanguageModelEngine(model, CONTEXT, "fp32", LINE_END).search(prompts, 5, several)
+    assert max(len(one.ids) for hypotheses in found for one in hypotheses) > 2
+    for prompt, hypotheses in zip(prompts, found, strict=True):
+        for one in hypotheses:
+            ids = [*prompt, *one.ids, LINE_END]
+            expected = sum(
+                float(next_log_probs(model, ids[:place])[ids[place]])
+                for place in range(len(prompt), len(ids))
+            )
+            assert one.log_prob == pytest.approx(expected, abs=1e-4)
+
+
 def test_samples_follow_from_the_seed_and_the_prompt_alone():
     def drawn(seed, prompts):
         sampling = SearchSettings(

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.language_models import VOCAB_SIZE, language_model, make_run, running_ids
+from tests.training_runs import rows_of
 from tfcli.corpus.batches import Position
 from tfcli.corpus.blocks import BlockBatches
 from tfcli.errors import TrainingError
@@ -36,6 +37,26 @@ def test_a_run_that_is_stopped_and_resumed_is_the_uninterrupted_one_bit_for_bit(
     last = [run.run_dir / "checkpoints" / "step-00000008" / "model.safetensors" for run in (whole, parts)]
     first, second = (read_tensors(path) for path in last)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("step", [3, 6])
+def test_a_run_that_dies_between_checkpoints_comes_to_the_same_bits_all_the_same(tmp_path, step):
+    class DiedError(Exception):
+        pass
+
+    def die(state, result):
+        if state.step == step:
+            raise DiedError
+
+    whole = make_run(tmp_path, name="whole", checkpoint_every=4)
+    fit(whole)
+    dying = make_run(tmp_path, name="parts", checkpoint_every=4)
+    dying.reporter.progress = die
+    with pytest.raises(DiedError):
+        fit(dying)
+    fit(make_run(tmp_path, name="parts", checkpoint_every=4))
+    assert all(torch.equal(tensor, weights(dying)[name]) for name, tensor in weights(whole).items())
+    assert rows_of(dying) == rows_of(whole)
 
 
 def test_it_learns_what_follows_what_and_keeps_the_lowest_loss(tmp_path):
