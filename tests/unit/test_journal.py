@@ -81,7 +81,7 @@ def test_an_interrupted_translation_goes_on_without_doing_again_what_is_done(tmp
     err = capsys.readouterr().err
     assert "goes on after 8 lines" in err
     assert "replaced in 1 line: 11" in err  # line numbers go on as well
-    assert again.translator.tokenizer.translated == 3
+    assert again.worker.tokenizer.translated == 3
     assert broken.target.read_bytes() == whole.target.read_bytes()
     assert not list(tmp_path.glob(".*.part"))
 
@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_dropped_with_a_word(tmp_path, job, case, capsys):
     carry_out(again, job)
     assert f"dropped, it starts over ({said})" in " ".join(capsys.readouterr().err.split())
     assert job.target.read_bytes() == echoed(job.source.read_bytes())
-    assert again.translator.tokenizer.translated == 11
+    assert again.worker.tokenizer.translated == 11
 
 
 def test_an_input_that_changes_meanwhile_leaves_no_output(tmp_path, job):

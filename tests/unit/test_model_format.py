@@ -101,7 +101,7 @@ def test_the_two_other_networks_come_back_from_their_folders_and_do_not_translat
     ("key", "value", "complaint"),
     [
         ("n_labels", None, "n_labels is None"),
-        ("pooling", "last", "pooling is 'last'"),
+        ("pooling", "last", "model.pooling: expected one of 'mean', 'first', got \"last\""),
         ("n_encoder_layers", 0, "model.n_encoder_layers: must be at least 1, got 0"),
     ],
 )

@@ -13,6 +13,7 @@ from tfcli.errors import RecipeError
 from tfcli.recipe.loader import build_recipe, dump_recipe, load_recipe, recipe_json_schema
 from tfcli.recipe.presets import PRESETS
 from tfcli.recipe.schema import Recipe
+from tfcli.recipe.tasks import OWNERS
 from tfcli.recipe.yaml12 import read_yaml
 
 SMALLEST = """\
@@ -66,7 +67,8 @@ def test_all_complaints_come_at_once_in_the_order_of_the_lines(tmp_path: Path) -
         'x.yaml:6: data.train[0].src: expected text or null, got 1 (write "1")',
         "x.yaml:7: data.train[1].tgt: given twice, first on line 7",
         'x.yaml:8: data.max_pieces: expected a whole number, got "many"',
-        "x.yaml:10: model.preset: expected one of 'tiny', 'small', 'vaswani-base', 'vaswani-big', got \"smll\", "
+        "x.yaml:10: model.preset: expected one of 'tiny', 'small', 'vaswani-base', 'vaswani-big', "
+        "'modern-tiny', 'modern-small', 'modern-base', got \"smll\", "
         "did you mean 'small'?",
         "x.yaml:11: model.n_head: unknown key, did you mean 'n_heads'?",
         'x.yaml:13: training.compile: expected true or false or null, got "maybe"',
@@ -297,7 +299,9 @@ def test_a_dump_has_every_key_one_a_line(tmp_path: Path) -> None:
     for name, section in Recipe.model_fields.items():
         assert (name,) in document.lines
         for key in getattr(section.annotation, "model_fields", {}):
-            assert (name, key) in document.lines
+            assert ((name, key) in document.lines) == (
+                "translation" in OWNERS.get(f"{name}.{key}", ["translation"])
+            )
 
 
 def test_the_json_schema_describes_every_key_and_asks_only_for_what_must_be_given() -> None:
