@@ -46,6 +46,32 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON.", rich_help_panel=OUTPUT_PANEL)
 ]
 
+ResultsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE|DIR",
+        help=r"Where results go.  \[default: standard output]",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+SuffixOption = Annotated[
+    str | None,
+    typer.Option(
+        "--suffix",
+        metavar=".SUFFIX",
+        help="Replace the suffix of inputs: .out makes in.out of in.txt.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Write over outputs that exist.", rich_help_panel=OUTPUT_PANEL)
+]
+JsonLinesOption = Annotated[
+    bool, typer.Option("--json", help="Short for --format jsonl.", rich_help_panel=OUTPUT_PANEL)
+]
+
 
 def refuse_unknown_precision(name: str, known: tuple[str, ...] = PRECISIONS) -> None:
     """Raise an error in the words of the command line, before a recipe's key is blamed.

@@ -12,7 +12,11 @@ from tfcli.commands.console import detail, share_the_cores
 from tfcli.commands.options import (
     OUTPUT_PANEL,
     DeviceOption,
+    ForceOption,
+    JsonLinesOption,
     PrecisionOption,
+    ResultsOption,
+    SuffixOption,
     refuse_unknown_precision,
 )
 from tfcli.commands.predict_text import TextWishes, text_work
@@ -62,27 +66,9 @@ def predict(
         list[Path] | None,
         typer.Argument(metavar="FILES", help="Text, plain, .gz or .xz; a folder; or a pattern in quotes."),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE|DIR",
-            help=r"Where results go.  \[default: standard output]",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
-    suffix: Annotated[
-        str | None,
-        typer.Option(
-            metavar=".SUFFIX",
-            help="Replace the suffix of inputs: .label makes in.label of in.txt.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over outputs that exist.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
+    out: ResultsOption = None,
+    suffix: SuffixOption = None,
+    force: ForceOption = False,
     top: Annotated[
         int | None,
         typer.Option(
@@ -101,9 +87,7 @@ def predict(
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Short for --format jsonl.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
+    as_json: JsonLinesOption = False,
     max_pieces: Annotated[
         int | None,
         typer.Option(

@@ -12,7 +12,11 @@ from tfcli.commands.options import (
     TRANSLATION_PRECISIONS,
     DeviceOption,
     EngineOption,
+    ForceOption,
+    JsonLinesOption,
     PrecisionOption,
+    ResultsOption,
+    SuffixOption,
     refuse_unknown_precision,
 )
 from tfcli.commands.search_options import (
@@ -88,27 +92,9 @@ def translate(
             metavar="FILES", help="Source text, plain, .gz or .xz; a folder; or a pattern in quotes."
         ),
     ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE|DIR",
-            help=r"Where translations go.  \[default: standard output]",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
-    suffix: Annotated[
-        str | None,
-        typer.Option(
-            metavar=".SUFFIX",
-            help="Replace the suffix of inputs: .de makes in.de of in.en.",
-            rich_help_panel=OUTPUT_PANEL,
-        ),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Write over outputs that exist.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
+    out: ResultsOption = None,
+    suffix: SuffixOption = None,
+    force: ForceOption = False,
     column: Annotated[
         int | None,
         typer.Option(
@@ -152,9 +138,7 @@ def translate(
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Short for --format jsonl.", rich_help_panel=OUTPUT_PANEL)
-    ] = False,
+    as_json: JsonLinesOption = False,
     n_best: NBestOption = 1,
     beam_size: BeamSizeOption = None,
     length_penalty: LengthPenaltyOption = None,
