@@ -125,7 +125,7 @@ def evaluate(
         typer.Option(
             "--metric",
             metavar="NAME",
-            help="bleu, chrf, chrf++, ter, comet; of labels accuracy, macro-f1.  \\[default: bleu, chrf, ter]",
+            help="bleu, chrf, chrf++, ter, comet, accuracy, macro-f1.  \\[default: the task's]",
             rich_help_panel=SCORES_PANEL,
         ),
     ] = None,
