@@ -71,6 +71,14 @@ def test_eval_gives_accuracy_and_f1_with_intervals_and_what_was_taken_for_which(
     assert "validation accuracy" in capsys.readouterr().out
 
 
+def test_info_counts_texts_and_the_layers_of_the_one_stack(run, capsys):
+    assert main(["info", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^speed +[\d,]+ texts/s lately", shown, re.MULTILINE)
+    n_layers = json.loads((run / "best" / "config.json").read_text())["model"]["n_encoder_layers"]
+    assert f", {n_layers} layers, " in shown
+
+
 def test_eval_scores_other_text_as_well(run, tmp_path, capsys):
     (tmp_path / "in.txt").write_text("the dog runs\nmy cow sits\n")
     (tmp_path / "gold.txt").write_text("pet\nwild\n")
@@ -191,6 +199,16 @@ def test_a_pair_of_texts_from_json_lines_has_one_label(tmp_path, stdin, capsys):
     stdin(b"the dog runs\n")
     error = failed(capsys, 3, "predict", tmp_path / "run")
     assert "standard input:1: expected two texts, parted by a tab; got 0 tabs" in error
+
+
+def test_texts_that_are_taken_for_labels_are_doubted(tmp_path, capsys):
+    recipe = write_labelled(tmp_path)
+    swapped = "".join(f"pet\tdog number {n}\n" for n in range(40))
+    for name in ("train", "valid", "test"):
+        (tmp_path / f"{name}.tsv").write_text(swapped)
+    assert main(["tokenize", str(recipe), "--out", str(tmp_path / "run")]) == 0
+    doubt = "warning: 40 labels for 40 texts: are data.text_field and data.label_field the right way round?"
+    assert doubt in " ".join(capsys.readouterr().err.split())
 
 
 def test_tokenize_prepares_labelled_text_and_tells_which_texts_are_cut(tmp_path, capsys):

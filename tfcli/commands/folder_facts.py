@@ -90,7 +90,7 @@ def gist(facts: dict[str, Any]) -> dict[str, str]:
         "network": _network(facts),
         "parameters": facts["parameters"],
         "steps": _steps(facts),
-        **(course_rows(facts["course"], facts["last_step"], facts["max_steps"]) if facts["course"] else {}),
+        **_course_rows(facts),
         "best model": _best(facts),
         "weights": _missing_weights(facts),
         "trained": _provenance(environment or config),
@@ -149,6 +149,13 @@ def _parameters(paths: list[Path]) -> int | None:
     return None
 
 
+def _course_rows(facts: dict[str, Any]) -> dict[str, str]:
+    if not facts["course"]:
+        return {}
+    task = TASKS.get(facts["task"], TASKS["translation"])
+    return course_rows(facts["course"], facts["last_step"], facts["max_steps"], task.unit)
+
+
 def _task(facts: dict[str, Any]) -> str:
     said = [str(facts["task"] or "")]
     if facts["src_lang"] is not None or facts["tgt_lang"] is not None:
@@ -161,7 +168,8 @@ def _network(facts: dict[str, Any]) -> str:
     sizes = facts["model"]
     layers = [sizes.get("n_encoder_layers"), sizes.get("n_decoder_layers")]
     said = [f"preset {facts['preset']}"] if facts["preset"] else []
-    said += ["{}+{} layers".format(*layers)] if None not in layers else []
+    if None not in layers:  # of a network that has one stack, its own
+        said.append(f"{'+'.join(str(n) for n in layers if n)} layers")
     said += [f"{key} {sizes[key]}" for key in ("d_model", "d_ff", "n_heads") if key in sizes]
     vocabularies = [sizes[key] for key in ("src_vocab_size", "tgt_vocab_size") if key in sizes]
     said += [f"vocabulary {' and '.join(map(written, dict.fromkeys(vocabularies)))}"] if vocabularies else []

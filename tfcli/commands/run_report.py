@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from tfcli.commands.sparkline import levels_shown, resample, sparkline, width_shown
 from tfcli.commands.train_display import duration
+from tfcli.recipe.tasks import TASKS
 from tfcli.wording import counted
 
 Points = Sequence[tuple[int, float]]
@@ -29,13 +30,18 @@ CURVES = {
 }
 
 
-def course_rows(course: dict[str, Any], last_step: int | None, max_steps: Any) -> dict[str, str]:
-    """Return the state, the speed, the time left and what was skipped, each in a line; what is not known is empty."""
+def course_rows(
+    course: dict[str, Any], last_step: int | None, max_steps: Any, unit: str = TASKS["translation"].unit
+) -> dict[str, str]:
+    """Return the state, the speed, the time left and what was skipped, each in a line; what is not known is empty.
+
+    `unit` is what the task counts.
+    """
     skipped = course["skipped_updates"]
     left = course["seconds_left"]
     return {
         "status": _status(course, last_step),
-        "speed": _speed(course),
+        "speed": _speed(course, unit),
         "time left": f"{duration(left)} to step {max_steps:,} at this speed, validations not counted"
         if left is not None
         else "",
@@ -94,12 +100,12 @@ def _status(course: dict[str, Any], last_step: int | None) -> str:
     return f"stopped, as it seems: {last}"
 
 
-def _speed(course: dict[str, Any]) -> str:
+def _speed(course: dict[str, Any], unit: str) -> str:
     rates = course["target_tokens_per_second"]
     if rates["lately"] is None or rates["run"] is None:
         return ""
     return (
-        f"{rates['lately']:,.0f} target tokens/s lately, {rates['run']:,.0f} over the run "
+        f"{rates['lately']:,.0f} {unit}s/s lately, {rates['run']:,.0f} over the run "
         f"({course['tokens']:,} in {duration(course['elapsed_seconds'])})"
     )
 

@@ -22,6 +22,7 @@ from tfcli.errors import CheckpointError, DataError
 from tfcli.recipe.complaints import nearest
 from tfcli.text.pairs import lines_of, text_blocks
 from tfcli.text.whole_file import write_whole
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 FILE = "labels.json"
 SHOWN_LABELS = 10
+FEW_LABELS = 10  # of a handful of texts, a first try, each may have its own
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class Labels:
     def as_json(self) -> list[dict[str, str | int]]:
         """Return what `labels.json` holds."""
         return [{"label": name, "texts": n} for name, n in zip(self.names, self.texts, strict=True)]
+
+    def doubt(self) -> str | None:
+        """Say so where there are many, and more than half as many as texts, as when the two are taken for each other."""
+        n_texts = sum(self.texts)
+        if len(self.names) < FEW_LABELS or 2 * len(self.names) <= n_texts:
+            return None
+        return (
+            f"{counted(len(self.names), 'label')} for {counted(n_texts, 'text')}: are data.text_field and "
+            "data.label_field the right way round?"
+        )
 
     def ids(self, labels: Sequence[str], block: TextBlock) -> IdBlock:
         """Return the ids of the labels of a block of text, each a sentence of one piece.

@@ -118,6 +118,9 @@ def prepare(
         labels = None
         if recipe.task == "classification":
             labels = labels_for(train, lines, run_dir, replace_run=plan.replace)
+            doubt = labels.doubt()
+            if doubt is not None:
+                report(f"warning: {doubt}")
         train_one = partial(tokenizer_of_pairs, recipe, (train, lines, valid), report)
         tokenizer, same_tokenizer = tokenizer_for(recipe, train_one, train_digests, run_dir, report, plan)
         train_job = _train_job(recipe, folder, (train, lines), train_digests, tokenizer, held_out)
