@@ -179,8 +179,10 @@ def share_the_cores() -> None:
     training several times slower; this bound costs nothing when the machine is quiet.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    # code that oneDNN has generated, for each shape of a bf16 product: 1,024 of them would take 0.4 GB, and be no faster
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+    # Code that oneDNN generates for each shape of a bf16 product, and what torch keeps of it, 1,024 each by default: hardly two
+    # batches have the same shape, so these fill the heap with small blocks, between which nothing large fits any more.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
     ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if (
         ranks_here > 1 and os.environ.get("OMP_NUM_THREADS", "1") == "1"

@@ -23,7 +23,6 @@ from tfcli.errors import RecipeError
 from tfcli.training.checkpoint import drop_old_checkpoints, learner_tensors, save_checkpoint
 from tfcli.training.distributed import deal
 from tfcli.training.guards import account_skipped, account_updated, go_back, has_diverged
-from tfcli.training.heap import STEPS_BETWEEN, give_back_freed_memory
 from tfcli.training.learner import Learner, make_learner
 from tfcli.training.memory import Memory, ceiling, try_worst_batch
 from tfcli.training.out_of_memory import out_of_memory_is_told
@@ -83,8 +82,6 @@ def fit(run: Run) -> Outcome:
                 _log(run, state, record)
             if last or state.step % training.validate_every == 0:
                 _validate(run, learner, state, record)
-            if state.step % STEPS_BETWEEN == 0:
-                give_back_freed_memory()
             stopped = run.ranks.total(run.stop_asked())[0] > 0 and not last
             if stopped or is_over(run, state) or state.step % training.checkpoint_every == 0:
                 _save(run, learner, state, record)
