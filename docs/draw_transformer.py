@@ -35,9 +35,9 @@ SENTENCE = (
     "Die freundliche Tante, die sein Hemd braucht, ist glücklich.",
 )
 ATTENTION = {
-    "Attention to the source": "attention-cross",
-    "Attention of the encoder": "attention-encoder",
-    "Attention of the decoder to its own text": "attention-decoder",
+    "attention-cross": "Attention to the source",
+    "attention-encoder": "Attention of the encoder",
+    "attention-decoder": "Attention of the decoder to its own text",
 }
 STYLE = (
     "<style>svg{color:#1f2328;background:#fff}"
@@ -142,10 +142,9 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path)
     pictures = {"positions": positions(), "learning-rates": schedules()}
-    for drawn in network_pictures(parser.parse_args().run, [SENTENCE]):
-        name = ATTENTION.get(drawn.title.partition(",")[0])
-        if name is not None:
-            pictures[name] = drawn
+    of_run = network_pictures(parser.parse_args().run, [SENTENCE])
+    by_title = {drawn.title.partition(",")[0]: drawn for drawn in of_run}
+    pictures |= {name: by_title[title] for name, title in ATTENTION.items()}
     for name, drawn in pictures.items():
         (IMAGES / f"{name}.svg").write_text(standing_alone(drawn), encoding="utf-8")
 

@@ -67,7 +67,7 @@ def _block(found: re.Match[str]) -> str:
     if found["first"] is not None:
         lines = _part(lines, found["first"], found["last"], f"{path}::{name}")
     code = textwrap.dedent("\n".join(lines))
-    what = f"from `{name}`" if found["first"] is not None else f"`{name}`"
+    what = f"Part of `{name}`" if found["first"] is not None else f"`{name}`"
     return f"{what} in [{path}](../{path}):\n\n```python\n{code}\n```\n"
 
 
