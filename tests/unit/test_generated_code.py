@@ -12,7 +12,7 @@ MAX_BYTES = 80e6
 PRODUCTS_OF_MANY_SHAPES = """
 import ctypes
 from tfcli.commands.console import share_the_cores
-share_the_cores()
+share_the_cores(training=True)
 import torch
 
 FIELDS = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()

@@ -172,17 +172,23 @@ def warn(message: str) -> None:
         _line(message, label="warning:", style="yellow")
 
 
-def share_the_cores() -> None:
+# Of what is generated for each shape of a bf16 product, how many are kept. When training, hardly two batches have the same
+# shape; the steps of a search come back to some of theirs. Measured in benchmarks/RESULTS.md.
+SHAPES_KEPT = 256
+SHAPES_KEPT_TRAINING = 64
+
+
+def share_the_cores(*, training: bool = False) -> None:
     """Set how torch shares the machine with others; to be called before it is first imported. What is set stays.
 
     By default its waiting threads spin for billions of turns. When another process holds one of the cores, that makes two-thread
     training several times slower; this bound costs nothing when the machine is quiet.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-    # Code that oneDNN generates for each shape of a bf16 product, and what torch keeps of it, 1,024 each by default: hardly two
-    # batches have the same shape, so these fill the heap with small blocks, between which nothing large fits any more.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
-    os.environ.setdefault("LRU_CACHE_CAPACITY", "64")
+    # By default oneDNN and torch keep 1,024 shapes each. That fills the heap with small blocks, between which nothing large fits
+    # any more.
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, str(SHAPES_KEPT_TRAINING if training else SHAPES_KEPT))
     ranks_here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if (
         ranks_here > 1 and os.environ.get("OMP_NUM_THREADS", "1") == "1"

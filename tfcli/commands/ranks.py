@@ -24,7 +24,7 @@ def meet(device: str | None) -> tuple[Ranks, str | None]:
         return ALONE, device
     if os.environ["RANK"] != "0":
         set_verbosity(Verbosity.ERRORS)
-    share_the_cores()
+    share_the_cores(training=True)
     from datetime import timedelta
 
     from torch.distributed.rendezvous import rendezvous

@@ -266,7 +266,7 @@ def _refuse_other_text(recipe: "Recipe", files: TextFiles, run_dir: Path) -> Non
 
 
 def _machine(device: str | None) -> "Machine":
-    share_the_cores()
+    share_the_cores(training=True)
     from tfcli.model.precision import has_native_bf16, pick_device
     from tfcli.recipe.choose import Machine
 

@@ -124,7 +124,7 @@ def train(
             refuse_own_model(start.init, run_dir)
             if fresh:
                 _refuse_strange_folder(run_dir)
-            share_the_cores()
+            share_the_cores(training=True)
             keep_compiled_code_at_home()
             from tfcli.corpus.run_tokenizer import TokenizerPlan
             from tfcli.model.precision import pick_device
