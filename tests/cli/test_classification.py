@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
@@ -385,3 +387,15 @@ def test_info_names_the_files_of_a_recipe_with_json_lines(tmp_path, capsys):
     rows = dict(re.split(" {2,}", line, maxsplit=1) for line in capsys.readouterr().out.split("\n")[:-1])
     assert (rows["task"], rows["train"], rows["valid"]) == ("classification", "train.jsonl", "valid.jsonl")
     assert "languages" not in rows
+
+
+def test_no_garbage_is_searched_for_while_torch_is_imported_nor_at_exit_in_what_it_made(run):
+    program = (
+        "import gc, sys; from tfcli.app import main; early = []\n"
+        "gc.callbacks.append(lambda *_: early.append(1) if 'torch' in sys.modules and not gc.get_freeze_count() else None)\n"
+        "main(['predict', sys.argv[1]]); print(len(early), gc.get_freeze_count() > 100_000, gc.isenabled())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(run)], input="a cat\n", capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split("\n")[-2] == "0 True True"

@@ -10,6 +10,7 @@ from tfcli.commands.eval_plan import tells_labels
 from tfcli.commands.eval_request import Request, recipe_of
 from tfcli.commands.eval_show import measure_aloud
 from tfcli.errors import RecipeError
+from tfcli.model.torch_import import import_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -142,6 +143,7 @@ def _classifier(request: Request, sets: "Sequence[HeldOutSet]") -> Speaker:
     description = describe_model(request.run)
     _refuse_unknown_labels(sets, description.require_labels())
     share_the_cores()
+    import_torch()
     from tfcli.decoding.labeller import load_labeller
 
     labeller = load_labeller(description, request.device or "auto", request.precision)

@@ -42,6 +42,7 @@ from tfcli.commands.translate_jobs import (
     still_to_do,
 )
 from tfcli.errors import RecipeError
+from tfcli.model.torch_import import import_torch
 
 if TYPE_CHECKING:
     from tfcli.model.description import ModelDescription
@@ -165,6 +166,7 @@ def _refuse_for(what: str, options: Mapping[str, object]) -> None:
 
 
 def _labelling(description: "ModelDescription", wishes: _Wishes, *, force: bool) -> Work:
+    import_torch()
     from tfcli.decoding.labeller import load_labeller
     from tfcli.decoding.stream import StreamSettings
 

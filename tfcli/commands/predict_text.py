@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfcli.commands.console import detail, share_the_cores
 from tfcli.errors import RecipeError
+from tfcli.model.torch_import import import_torch
 
 if TYPE_CHECKING:
     from tfcli.decoding.engine import Sampling
@@ -73,6 +74,7 @@ def load_language_model(
     Raises: CheckpointError when it cannot be read, RecipeError for a device or precision that is not there.
     """
     share_the_cores()
+    import_torch()
     from tfcli.decoding.language_model import LanguageModelEngine
     from tfcli.errors import CheckpointError
     from tfcli.model.folder import load_network

@@ -38,6 +38,7 @@ from tfcli.commands.start import open_start, refuse_own_model, tokenizer_of
 from tfcli.commands.train_display import ConsoleReporter, duration
 from tfcli.commands.validation import validator
 from tfcli.errors import RecipeError
+from tfcli.model.torch_import import import_torch
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def train(
                 _refuse_strange_folder(run_dir)
             share_the_cores(training=True)
             keep_compiled_code_at_home()
+            import_torch()
             from tfcli.corpus.run_tokenizer import TokenizerPlan
             from tfcli.model.precision import pick_device
             from tfcli.training.holding import hold

@@ -17,6 +17,7 @@ from tfcli.decoding.engine import SearchSettings
 from tfcli.decoding.translator import Translator
 from tfcli.errors import RecipeError
 from tfcli.model.description import describe_model, section_problems
+from tfcli.model.torch_import import import_torch
 from tfcli.recipe.schema import DecodingSection
 
 if TYPE_CHECKING:
@@ -150,6 +151,7 @@ def _load_engine(
 
 
 def _torch_engine(members: Sequence[ModelDescription], wishes: _Wishes) -> Engine:
+    import_torch()
     from tfcli.decoding.torch_engine import TorchEngine
     from tfcli.model.folder import load_described
     from tfcli.model.precision import pick_device, pick_precision
