@@ -17,6 +17,7 @@ model: {preset: tiny, n_encoder_layers: 1, d_model: 32, d_ff: 64, n_heads: 2, dr
 training:
   {batch_tokens: 1024, max_steps: 60, learning_rate: 1e-2, warmup_steps: 10, log_every: 20, validate_every: 30,
    checkpoint_every: 30, keep_checkpoints: 2, precision: fp32}
+expected: {test: {accuracy: 99, tolerance: 9}}
 """
 
 

@@ -73,6 +73,14 @@ def test_eval_gives_accuracy_and_f1_with_intervals_and_what_was_taken_for_which(
     assert "validation accuracy" in capsys.readouterr().out
 
 
+def test_eval_puts_the_accuracy_beside_the_expected_one(run, capsys):
+    assert main(["eval", str(run)]) == 0
+    shown = [line.split() for line in capsys.readouterr().out.split("\n")]
+    assert ["set", "expected", "accuracy", "obtained", "difference", "verdict"] in shown
+    (row,) = (row for row in shown if row[-1:] == ["reproduced"])
+    assert row[:4] == ["test", "99.00", "+-", "9"]
+
+
 def test_info_counts_texts_and_the_layers_of_the_one_stack(run, capsys):
     assert main(["info", str(run)]) == 0
     shown = capsys.readouterr().out

@@ -23,6 +23,7 @@ model: {preset: tiny, n_decoder_layers: 1, d_model: 32, d_ff: 64, dropout: 0.0}
 training:
   {batch_tokens: 480, max_steps: 60, learning_rate: 1e-2, warmup_steps: 10, log_every: 30, validate_every: 30,
    checkpoint_every: 30, keep_checkpoints: 2, precision: fp32}
+expected: {held-out: {bits_per_byte: 1.0, tolerance: 0.01}}
 """
 TEST = "The dog sees a small bird.\n\n  Today the old\u00a0woman buys two books: \u2581 ö.\n"
 
@@ -102,12 +103,33 @@ def test_the_validation_text_scores_about_as_it_did_in_training(text_run, capsys
     assert found < 2.6  # letters alone, by their frequency, would cost 2.9
 
 
+def test_eval_puts_bits_per_byte_beside_the_expected_ones_of_which_more_is_worse(text_run, capsys):
+    assert main(["eval", str(text_run)]) == 0
+    shown = [line.split() for line in capsys.readouterr().out.split("\n")]
+    assert ["set", "expected", "bits/byte", "obtained", "difference", "verdict"] in shown
+    score = json.loads((text_run / "scores.json").read_text())["sets"]["held-out"]["bits-per-byte"]["score"]
+    difference = f"{score - 1:+.4f}"
+    assert score > 1.01
+    assert [
+        "held-out",
+        "1.0000",
+        "+-",
+        "0.01",
+        f"{score:.4f}",
+        difference,
+        "not",
+        "reproduced:",
+        "worse",
+    ] in shown
+
+
 def test_eval_scores_a_file_and_shows_a_table(text_run, tmp_path, capsys):
     (tmp_path / "own.txt").write_text(TEST)
     before = (text_run / "scores.json").read_bytes() if (text_run / "scores.json").exists() else None
     assert main(["eval", str(text_run), "--src", str(tmp_path / "own.txt")]) == 0
     told = capsys.readouterr()
     assert "own.txt" in told.out
+    assert "reproduced" not in told.out
     assert "perplexity/word" in told.out
     assert "windows of 24 tokens, 12 further on" in told.err
     after = (text_run / "scores.json").read_bytes() if (text_run / "scores.json").exists() else None

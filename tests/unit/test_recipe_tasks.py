@@ -108,3 +108,58 @@ def test_every_place_of_the_table_is_a_key_of_the_schema_that_says_whose_it_is()
     assert smoothing["x-defaults"] == {"language_model": 0.0, "classification": 0.0}
     assert DEFAULTS.keys() == TASKS.keys()
     assert all(set(owners) < set(TASKS) for owners in OWNERS.values())
+
+
+TESTED = CLASSIFIER + "  tests: {held: {tsv: test.tsv}}\n"
+LANGUAGE_MODEL = """name: plays
+task: language_model
+data:
+  train: [{text: a}]
+  valid: {text: b}
+  tests: {held: {text: c}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "score", "tolerance"),
+    [
+        (TESTED + "expected: {held: {accuracy: 80}}\n", "accuracy", 80.0, 0.5),
+        (TESTED + "expected: {held: {macro_f1: 80.5, tolerance: 2}}\n", "macro-f1", 80.5, 2.0),
+        (LANGUAGE_MODEL + "expected: {held: {word_perplexity: 150, tolerance: 5}}\n", "word-perplexity", 150.0, 5.0),
+    ],
+)  # fmt: skip
+def test_a_task_expects_a_score_of_its_own(recipe_file, text, metric, score, tolerance):
+    recipe = load_recipe(recipe_file(text))
+    found = recipe.expected["held"]
+    assert (found.metric, found.score, found.tolerance) == (metric, score, tolerance)
+    written = dump_recipe(recipe)
+    assert "bleu" not in written
+    assert load_recipe(recipe_file(written)) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            TESTED + "expected: {held: {bleu: 30}}\n",
+            [
+                "7: expected.held.bleu: belongs to task translation, and the task here is classification",
+                "7: expected.held: give the score: one of accuracy, macro_f1",
+            ],
+        ),
+        (
+            TESTED + "expected: {held: {accuracy: 80, macro_f1: 81}}\n",
+            ["7: expected.held: give the score: one of accuracy, macro_f1"],
+        ),
+        (
+            LANGUAGE_MODEL + "expected: {held: {tolerance: 5}}\n",
+            ["7: expected.held: give the score: one of token_perplexity, word_perplexity, bits_per_byte"],
+        ),
+        (
+            LANGUAGE_MODEL + "expected: {held: {bits_per_byte: 1.5}}\n",
+            ["7: expected.held: give a tolerance, too: the default is none for bits_per_byte"],
+        ),
+    ],
+)
+def test_an_expectation_that_a_test_set_cannot_have_is_refused(recipe_file, text, told):
+    assert sorted(complaints(recipe_file(text))) == sorted(told)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from tfcli.recipe.schema import Expectation
+from tfcli.recipe.expectation import Expectation
 from tfcli.scoring.evaluation import compare
-from tfcli.scoring.results import Interval, Score, SetResult, SystemResult
+from tfcli.scoring.results import METRIC_NAMES, Interval, Score, SetResult, SystemResult
 
 
 @pytest.mark.parametrize(
@@ -19,15 +19,16 @@ def test_a_score_too_far_from_what_is_expected_is_not_reproduced_on_either_side(
     ]
     (found,) = compare(results, {"known": Expectation(bleu=40.0, tolerance=0.5)})
     assert (found.name, found.difference, found.reproduced) == ("known", obtained - 40.0, reproduced)
-    assert found.verdict == ("reproduced" if reproduced else "not reproduced")
+    direction = "better" if obtained > 40 else "worse"
+    assert found.verdict == ("reproduced" if reproduced else f"not reproduced: {direction}")
 
 
 @pytest.mark.parametrize(
     ("mean", "verdict"),
     [
-        (40.9, "not reproduced, but within the 95 % interval"),
-        (41.1, "not reproduced"),
-        (38.9, "not reproduced"),
+        (40.9, "not reproduced: better, but within the 95 % interval"),
+        (41.1, "not reproduced: better"),
+        (38.9, "not reproduced: better"),
     ],
 )
 def test_an_expectation_within_the_interval_is_told_apart_from_one_beyond_it(
@@ -37,3 +38,30 @@ def test_an_expectation_within_the_interval_is_told_apart_from_one_beyond_it(
     results = [SetResult("known", ["a"], [["b"]], [SystemResult("run", ["b"], scores)])]
     (found,) = compare(results, {"known": Expectation(bleu=40.0, tolerance=0.5)})
     assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("metric", "key", "obtained", "verdict"),
+    [
+        ("accuracy", "accuracy", 81.0, "reproduced"),
+        ("accuracy", "accuracy", 83.0, "not reproduced: better"),
+        ("macro-f1", "macro_f1", 77.0, "not reproduced: worse"),
+        ("word-perplexity", "word_perplexity", 82.5, "not reproduced: worse"),
+        ("token-perplexity", "token_perplexity", 77.5, "not reproduced: better"),
+        ("bits-per-byte", "bits_per_byte", 78.5, "reproduced"),
+    ],
+)
+def test_each_task_has_scores_of_its_own_and_of_perplexities_the_lower_is_the_better(
+    metric: str, key: str, obtained: float, verdict: str
+) -> None:
+    scores = {name: Score(-1.0, "signature", "details") for name in METRIC_NAMES}
+    scores[metric] = Score(obtained, "signature", "details")
+    results = [SetResult("known", ["a"], [["b"]], [SystemResult("run", ["b"], scores)])]
+    (found,) = compare(results, {"known": Expectation.model_validate({key: 80.0, "tolerance": 2.0})})
+    assert (found.metric, found.obtained, found.verdict) == (metric, obtained, verdict)
+
+
+def test_of_a_score_that_was_not_counted_nothing_is_said() -> None:
+    scores = {"chrf": Score(50.0, "signature", "details")}
+    results = [SetResult("known", ["a"], [["b"]], [SystemResult("run", ["b"], scores)])]
+    assert compare(results, {"known": Expectation(bleu=40.0)}) == []

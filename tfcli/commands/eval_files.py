@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tfcli.commands.eval_request import Request
-    from tfcli.recipe.schema import Expectation
+    from tfcli.recipe.expectation import Expectation
     from tfcli.scoring.evaluation import HeldOutSet
     from tfcli.scoring.plan import Plan
     from tfcli.scoring.results import SetResult

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tfcli.decoding.translator import Translator
-    from tfcli.recipe.schema import Expectation
+    from tfcli.recipe.expectation import Expectation
     from tfcli.scoring.evaluation import HeldOutSet
     from tfcli.scoring.history import Origin
     from tfcli.scoring.plan import Plan

@@ -7,7 +7,7 @@ from tfcli.commands.console import print_table, print_text, progress, warn
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from tfcli.recipe.schema import Expectation
+    from tfcli.recipe.expectation import Expectation
     from tfcli.scoring.evaluation import HeldOutSet
     from tfcli.scoring.plan import Plan
     from tfcli.scoring.results import Interval, SetResult, SystemResult
@@ -51,7 +51,7 @@ def show(results: "Sequence[SetResult]", expected: "Mapping[str, Expectation]", 
         print_text("\n".join(["", *verdicts]))
     _show_labels(results)
     _show_signatures(results, by_system=by_system)
-    _show_expected(results, expected)
+    show_expected(results, expected)
 
 
 def _show_scores(results: "Sequence[SetResult]", *, by_system: bool) -> None:
@@ -68,8 +68,8 @@ def _show_scores(results: "Sequence[SetResult]", *, by_system: bool) -> None:
     print_table([*columns, "lines", *(METRIC_NAMES[metric] for metric in results[0].judged.scores)], rows)
 
 
-def _cell(score: float, interval: "Interval | None") -> str:
-    return f"{score:6.2f}" + (f" +- {interval.half_width:.2f}" if interval is not None else "")
+def _cell(score: float, interval: "Interval | None", digits: int = 2) -> str:
+    return f"{score:6.{digits}f}" + (f" +- {interval.half_width:.{digits}f}" if interval is not None else "")
 
 
 def _show_labels(results: "Sequence[SetResult]") -> None:
@@ -118,22 +118,27 @@ def _called(result: "SetResult", system: "SystemResult", *, by_system: bool) -> 
     return result.name if len(result.systems) == 1 else f"{result.name}, {system.name}"
 
 
-def _show_expected(results: "Sequence[SetResult]", expected: "Mapping[str, Expectation]") -> None:
+def show_expected(results: "Sequence[SetResult]", expected: "Mapping[str, Expectation]") -> None:
+    """Print what was found beside what a recipe expects of its test sets, a table for each metric."""
     from tfcli.scoring.evaluation import compare
+    from tfcli.scoring.results import METRIC_NAMES
 
-    rows = [
-        [
-            found.name,
-            f"{found.expected:.2f} +- {found.tolerance:g}",
-            _cell(found.obtained, found.interval).strip(),
-            f"{found.difference:+.2f}",
-            found.verdict,
+    found = compare(results, expected)
+    for metric in dict.fromkeys(one.metric for one in found):
+        digits = 4 if metric == "bits-per-byte" else 2
+        rows = [
+            [
+                one.name,
+                f"{one.expected:.{digits}f} +- {one.tolerance:g}",
+                _cell(one.obtained, one.interval, digits).strip(),
+                f"{one.difference:+.{digits}f}",
+                one.verdict,
+            ]
+            for one in found
+            if one.metric == metric
         ]
-        for found in compare(results, expected)
-    ]
-    if rows:
         print_text("")
-        print_table(["set", "expected BLEU", "obtained", "difference", "verdict"], rows)
+        print_table(["set", f"expected {METRIC_NAMES[metric]}", "obtained", "difference", "verdict"], rows)
 
 
 def show_history(entries: "Sequence[dict[str, Any]]") -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tfcli import __version__
 from tfcli.commands.console import print_json, print_table, progress, say, say_or_warn, warn
 from tfcli.commands.eval_request import Request, recipe_of
+from tfcli.commands.eval_show import show_expected
 from tfcli.errors import CheckpointError, DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def score_texts(request: Request, description: "ModelDescription", *, as_json: b
         print_json({**results_as_json(found), "texts": {result.name: result.sizes for result in results}})
     else:
         _show(results, engine)
+        show_expected(found, recipe_of(request.run).expected if request.run and request.src is None else {})
 
 
 def _refuse_what_is_for_translations(request: Request) -> None:

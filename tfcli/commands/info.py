@@ -107,7 +107,12 @@ def _show_recipes(*, as_json: bool) -> None:
 
 
 def _expected(recipe: "Recipe") -> dict[str, str]:
-    return {name: f"BLEU {e.bleu:g} +- {e.tolerance:g}" for name, e in recipe.expected.items()}
+    from tfcli.scoring.results import METRIC_NAMES
+
+    return {
+        name: f"{METRIC_NAMES[found.metric]} {found.score:g} +- {found.tolerance:g}"
+        for name, found in recipe.expected.items()
+    }
 
 
 def about_installation() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from tfcli.recipe.corpora import SEPARATOR, Corpus, DataSection
+from tfcli.recipe.expectation import Expectation
 from tfcli.recipe.presets import PRESETS
 from tfcli.recipe.section import (
     SYMBOL_PATTERN,
@@ -245,15 +246,6 @@ class ScoringSection(Section):
     """Ignore case."""
 
 
-class Expectation(Section):
-    """What a test set should score when the recipe is run as it stands."""
-
-    bleu: Annotated[float, Field(ge=0, le=100)]
-    """BLEU with the settings of `scoring`."""
-    tolerance: PositiveFloat = 0.5
-    """How far from it still counts as reproduced; unit: BLEU."""
-
-
 class Recipe(Section):
     """Everything about a run, in one file."""
 
@@ -334,9 +326,10 @@ class Recipe(Section):
             )
         if self.training.subword_regularization is not None:
             self._refuse_what_cannot_be_sampled(self.training.subword_regularization)
-        for name in self.expected:
+        for name, expected in self.expected.items():
             if name not in self.data.tests:
                 raise contradiction(f"expected.{name}", "no test set of this name in data.tests")
+            expected.require_one_score(name, self.task)
         return self
 
     def _refuse_blocks_that_do_not_fit(self) -> None:

@@ -92,7 +92,12 @@ OWNERS: dict[str, tuple[TaskName, ...]] = {
     "training.sharding": _DECODERS,
     "decoding": _TRANSLATION,
     "scoring": _TRANSLATION,
-    "expected": _TRANSLATION,
+    "expected.*.bleu": _TRANSLATION,
+    "expected.*.accuracy": _CLASSIFICATION,
+    "expected.*.macro_f1": _CLASSIFICATION,
+    "expected.*.token_perplexity": _RUNNING_TEXT,
+    "expected.*.word_perplexity": _RUNNING_TEXT,
+    "expected.*.bits_per_byte": _RUNNING_TEXT,
 }
 """The keys and sections of a recipe that only some tasks have; `*` stands for any entry. All others are everybody's."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tfcli.errors import RecipeError
 from tfcli.recipe.complaints import nearest
 from tfcli.scoring.history import write_text
+from tfcli.scoring.results import LOWER_IS_BETTER
 from tfcli.text.files import CorpusFiles, locate_in, require_text
 from tfcli.text.pairs import read_pairs
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from tfcli.recipe.schema import Expectation, Recipe
+    from tfcli.recipe.expectation import Expectation
+    from tfcli.recipe.schema import Recipe
     from tfcli.scoring.results import Interval, SetResult
 
 
@@ -38,9 +40,10 @@ class HeldOutSet:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A score beside the one that the recipe expects; unit: BLEU."""
+    """A score of a test set beside the one that the recipe expects."""
 
     name: str
+    metric: str
     expected: float
     tolerance: float
     obtained: float
@@ -62,8 +65,11 @@ class Reproduction:
         """Return whether the score came out, in words."""
         if self.reproduced:
             return "reproduced"
+        is_better = (self.difference > 0) != (self.metric in LOWER_IS_BETTER)
         within = self.interval is not None and self.interval.low <= self.expected <= self.interval.high
-        return "not reproduced" + (", but within the 95 % interval" if within else "")
+        return f"not reproduced: {'better' if is_better else 'worse'}" + (
+            ", but within the 95 % interval" if within else ""
+        )
 
 
 def read_sets(
@@ -107,13 +113,16 @@ def read_own_set(src: Path, refs: Sequence[Path]) -> HeldOutSet:
 
 
 def compare(results: Sequence[SetResult], expected: Mapping[str, Expectation]) -> list[Reproduction]:
-    """Put the BLEU of each set beside the one expected of it, where one is."""
+    """Put the score of each set beside the one expected of it, where one is."""
     found = []
     for result in results:
-        if result.name in expected and "bleu" in result.judged.scores:
-            wanted, score = expected[result.name], result.judged.scores["bleu"]
+        wanted = expected.get(result.name)
+        score = result.judged.scores.get(wanted.metric) if wanted is not None else None
+        if wanted is not None and score is not None:
             found.append(
-                Reproduction(result.name, wanted.bleu, wanted.tolerance, score.score, score.interval)
+                Reproduction(
+                    result.name, wanted.metric, wanted.score, wanted.tolerance, score.score, score.interval
+                )
             )
     return found
 
