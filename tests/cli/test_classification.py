@@ -130,6 +130,48 @@ def test_predict_writes_files_whole_and_counts_long_lines(run, tmp_path, capsys)
     assert "up to date" in capsys.readouterr().err
 
 
+def test_predict_reads_a_column_or_a_field_and_puts_the_label_behind_what_was_there(
+    run, tmp_path, capsysbinary
+):
+    table = tmp_path / "table.tsv"
+    table.write_bytes(b"1\tthe dog runs\r\n\n2\t\n\xff\tmy cow sits\tx")
+    assert main(["predict", str(run), str(table), "--column", "2"]) == 0
+    labelled_table = b"1\tthe dog runs\tpet\r\n\n2\t\t\n\xff\tmy cow sits\tx\tfarm"
+    assert capsysbinary.readouterr().out == labelled_table
+    objects = tmp_path / "objects.jsonl"
+    objects.write_bytes(b'{"label": "farm", "text": "my\\ncow"}\n\n{"text": "the wolf"}\n')
+    assert main(["predict", str(run), str(objects), "--field", "text", "-o", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out").read_bytes() == (
+        b'{"label": "farm", "text": "my\\ncow", "prediction": "farm"}\n\n{"text": "the wolf", "prediction": "wild"}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "args", "message"),
+    [
+        (2, ["--column", "1", "--field", "text"], "--column 1 and --field text contradict each other"),
+        (2, ["--column", "1", "--top", "2"], "--column 1 and --top contradict each other"),
+        (2, ["--field", "text", "--json"], "--field text and --format jsonl contradict each other"),
+        (2, ["--column", "1", "--score-only"], "--column 1 and --score-only contradict each other"),
+        (3, ["--column", "2"], "in.txt:2: expected 2 columns or more, parted by tabs, got 1 column"),
+        (3, ["--field", "text"], "in.txt:1: expected a JSON object, got what is no JSON"),
+    ],
+)
+def test_a_column_or_field_that_is_not_there_or_does_nothing_is_refused(
+    run, tmp_path, capsys, code, args, message
+):
+    (tmp_path / "in.txt").write_text("a\tb\nc\n")
+    assert message in failed(capsys, code, "predict", run, tmp_path / "in.txt", *args)
+
+
+def test_an_output_with_the_labels_of_another_column_is_not_taken_for_up_to_date(run, tmp_path, capsys):
+    (tmp_path / "in.tsv").write_text("the dog\tmy cow\n")
+    command = ["predict", run, tmp_path / "in.tsv", "-o", tmp_path / "out.tsv", "--column"]
+    assert main([str(arg) for arg in [*command, 1]]) == 0
+    capsys.readouterr()
+    assert "exists already" in failed(capsys, 2, *command, 2)
+
+
 def test_a_text_has_the_same_label_and_probability_whatever_stands_beside_it(run):
     from tfcli.decoding.labeller import load_labeller
     from tfcli.model.description import describe_model
@@ -209,6 +251,8 @@ def test_a_pair_of_texts_from_json_lines_has_one_label(tmp_path, stdin, capsys):
     stdin(b"the dog runs\n")
     error = failed(capsys, 3, "predict", tmp_path / "run")
     assert "standard input:1: expected two texts, parted by a tab; got 0 tabs" in error
+    error = failed(capsys, 2, "predict", tmp_path / "run", "--column", 1)
+    assert "--column and --field take one text of a line, and RUN tells the label of two" in error
 
 
 def test_texts_that_are_taken_for_labels_are_doubted(tmp_path, capsys):

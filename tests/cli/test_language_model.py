@@ -124,11 +124,11 @@ def test_eval_puts_bits_per_byte_beside_the_expected_ones_of_which_more_is_worse
 
 
 def test_eval_scores_a_file_and_shows_a_table(text_run, tmp_path, capsys):
-    (tmp_path / "own.txt").write_text(TEST)
+    (tmp_path / "held-out").write_text(TEST)  # the name of the test set
     before = (text_run / "scores.json").read_bytes() if (text_run / "scores.json").exists() else None
-    assert main(["eval", str(text_run), "--src", str(tmp_path / "own.txt")]) == 0
+    assert main(["eval", str(text_run), "--src", str(tmp_path / "held-out")]) == 0
     told = capsys.readouterr()
-    assert "own.txt" in told.out
+    assert "held-out" in told.out
     assert "reproduced" not in told.out
     assert "perplexity/word" in told.out
     assert "windows of 24 tokens, 12 further on" in told.err
@@ -146,6 +146,23 @@ def test_predict_continues_each_line_and_keeps_its_beginning(text_run, stdin, ca
         assert line.startswith(prompt)
         assert len(line) <= len(prompt) + 9
     assert any(line != prompt for prompt, line in zip(prompts.split("\n"), lines, strict=True))
+
+
+def test_predict_continues_a_column_or_a_field_and_puts_it_behind_what_was_there(
+    text_run, tmp_path, stdin, capsysbinary
+):
+    stdin(b"The dog")
+    assert main(["predict", str(text_run), "--max-pieces", "9"]) == 0
+    continued = capsysbinary.readouterr().out
+    assert continued.startswith(b"The dog")
+    stdin(b"The dog\t1\n\n")
+    assert main(["predict", str(text_run), "--max-pieces", "9", "--column", "1"]) == 0
+    assert capsysbinary.readouterr().out == b"The dog\t1\t" + continued + b"\n\n"
+    stdin(b'{"a": "The dog"}\n')
+    assert main(["predict", str(text_run), "--max-pieces", "9", "--field", "a"]) == 0
+    assert json.loads(capsysbinary.readouterr().out) == {"a": "The dog", "prediction": continued.decode()}
+    stdin(b"x")
+    assert main(["predict", str(text_run), "--column", "1", "--score-only"]) == 2
 
 
 def test_samples_are_the_same_again_and_others_with_another_seed(text_run, stdin, capsys):

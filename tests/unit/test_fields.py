@@ -38,16 +38,26 @@ def test_a_tab_in_a_translation_makes_no_column():
 )
 def test_a_field_is_taken_and_one_added(line):
     raw = line.encode()
-    assert JsonField("text").take(raw) == ("a", False)
-    after = JsonField("text").put(raw, 'say "ü"\n').decode()
+    assert JsonField("text", "translation").take(raw) == ("a", False)
+    after = JsonField("text", "translation").put(raw, 'say "ü"\n').decode()
     assert after.startswith(line.rstrip().removesuffix("}"))
     assert after.endswith(line[len(line.rstrip()) :])
     assert json.loads(after.removeprefix("\ufeff"), parse_int=str)["translation"] == 'say "ü"\n'
 
 
+def test_what_is_added_has_the_name_that_it_is_to_have():
+    field = JsonField("text", "prediction")
+    assert (
+        field.put(b'{"text": "a", "translation": "b"}', "c")
+        == b'{"text": "a", "translation": "b", "prediction": "c"}'
+    )
+    with pytest.raises(UnfitLineError, match="a field 'prediction' already"):
+        field.take(b'{"text": "a", "prediction": "c"}')
+
+
 def test_a_half_of_a_surrogate_pair_is_replaced_and_told():
-    assert JsonField("text").take(rb'{"text": "a\ud83d"}') == ("a\ufffd", True)
-    assert JsonField("text").take(rb'{"text": "\ud83d\ude00"}') == ("\U0001f600", False)
+    assert JsonField("text", "translation").take(rb'{"text": "a\ud83d"}') == ("a\ufffd", True)
+    assert JsonField("text", "translation").take(rb'{"text": "\ud83d\ude00"}') == ("\U0001f600", False)
 
 
 @pytest.mark.parametrize(
@@ -55,18 +65,18 @@ def test_a_half_of_a_surrogate_pair_is_replaced_and_told():
     [
         (Column(3), b"a\tb", "expected 3 columns or more, parted by tabs, got 2 columns"),
         (Column(2), b"a", "expected 2 columns or more, parted by tabs, got 1 column"),
-        (JsonField("text"), b"{", "expected a JSON object, got what is no JSON"),
-        (JsonField("text"), b"[" * 100_000, "expected a JSON object, got what is no JSON"),
-        (JsonField("text"), b"[]", "expected a JSON object, got a list"),
-        (JsonField("text"), b'"text"', "expected a JSON object, got text"),
-        (JsonField("text"), b"17", "expected a JSON object, got a number"),
-        (JsonField("text"), b'{"id": 1, "txt": "a"}', "no field 'text' in the object; it has id, txt"),
-        (JsonField("text"), b"{}", "no field 'text' in the object; it has none"),
-        (JsonField("text"), b'{"text": 17}', "field 'text': expected text, got a number"),
-        (JsonField("text"), b'{"text": null}', "field 'text': expected text, got null"),
-        (JsonField("text"), b'{"text": true}', "field 'text': expected text, got true or false"),
-        (JsonField("text"), b'{"text": {}}', "field 'text': expected text, got an object"),
-        (JsonField("text"), b'{"text": "a", "translation": "b"}', "the object has a field 'translation' already"),
+        (JsonField("text", "translation"), b"{", "expected a JSON object, got what is no JSON"),
+        (JsonField("text", "translation"), b"[" * 100_000, "expected a JSON object, got what is no JSON"),
+        (JsonField("text", "translation"), b"[]", "expected a JSON object, got a list"),
+        (JsonField("text", "translation"), b'"text"', "expected a JSON object, got text"),
+        (JsonField("text", "translation"), b"17", "expected a JSON object, got a number"),
+        (JsonField("text", "translation"), b'{"id": 1, "txt": "a"}', "no field 'text' in the object; it has id, txt"),
+        (JsonField("text", "translation"), b"{}", "no field 'text' in the object; it has none"),
+        (JsonField("text", "translation"), b'{"text": 17}', "field 'text': expected text, got a number"),
+        (JsonField("text", "translation"), b'{"text": null}', "field 'text': expected text, got null"),
+        (JsonField("text", "translation"), b'{"text": true}', "field 'text': expected text, got true or false"),
+        (JsonField("text", "translation"), b'{"text": {}}', "field 'text': expected text, got an object"),
+        (JsonField("text", "translation"), b'{"text": "a", "translation": "b"}', "the object has a field 'translation' already"),
     ],
 )  # fmt: skip
 def test_a_line_without_such_text_is_unfit(field, line, said):

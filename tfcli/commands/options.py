@@ -13,6 +13,7 @@ DEVICE_HELP = r"auto, cpu, cuda, cuda:1 or mps.  \[default: auto]"
 PRECISION_HELP = r"auto, fp32, bf16 or, to translate, int8.  \[default: the recipe's]"
 ENGINE_HELP = r"auto, torch or ctranslate2.  \[default: auto, the fastest]"
 HARDWARE_PANEL = "Hardware"
+INPUT_PANEL = "Input"
 OUTPUT_PANEL = "Output"
 PRECISIONS = ("auto", "fp32", "bf16")
 TRANSLATION_PRECISIONS = (*PRECISIONS, "int8")

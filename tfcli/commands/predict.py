@@ -9,7 +9,9 @@ import typer
 
 from tfcli import __version__
 from tfcli.commands.console import detail, share_the_cores
+from tfcli.commands.line_fields import field_of
 from tfcli.commands.options import (
+    INPUT_PANEL,
     OUTPUT_PANEL,
     DeviceOption,
     ForceOption,
@@ -46,6 +48,7 @@ from tfcli.model.torch_import import import_torch
 
 if TYPE_CHECKING:
     from tfcli.model.description import ModelDescription
+    from tfcli.text.fields import Field
 
 WINDOW_LINES = 2000
 TEXT_WINDOW_LINES = 256  # a line takes a step of the network for each piece that it gets
@@ -56,6 +59,7 @@ class _Wishes:
     """What the command line says of the results and of the hardware."""
 
     form: OutputFormat
+    place: "Field | None"
     top: int
     device: str
     precision: str | None
@@ -70,6 +74,23 @@ def predict(
     out: ResultsOption = None,
     suffix: SuffixOption = None,
     force: ForceOption = False,
+    column: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Read this column of tab-separated text; adds one.",
+            rich_help_panel=INPUT_PANEL,
+        ),
+    ] = None,
+    field: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Read this field of JSON lines; adds prediction.",
+            rich_help_panel=INPUT_PANEL,
+        ),
+    ] = None,
     top: Annotated[
         int | None,
         typer.Option(
@@ -134,17 +155,20 @@ def predict(
     sampling = sampling_of(sample=sample, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
     of_text = TextWishes(sampling, beam_size, n_best, max_pieces, score_only)
     of_text.refuse_contradictions(alone=chosen is OutputFormat.TEXT)
+    place = field_of(
+        column, field, chosen, {"--score-only": score_only, "--top": (top or 1) > 1}, "prediction"
+    )
     jobs = find_jobs(files or [], out, suffix)
     refuse_existing(jobs, force)
     from tfcli.decoding.stream import StreamSettings
     from tfcli.model.description import describe_model
 
     description = describe_model(run)
-    wishes = _Wishes(chosen, top or 1, device or "auto", precision)
+    wishes = _Wishes(chosen, place, top or 1, device or "auto", precision)
     if description.config.task == "language_model":
         _refuse_for("labels", {"--top": top})
         worker, terms = text_work(description, of_text, wishes.device, precision)
-        settings = StreamSettings(TEXT_WINDOW_LINES, chosen.value, n_best)
+        settings = StreamSettings(TEXT_WINDOW_LINES, chosen.value, n_best, field=place)
         work = Work(worker, settings, terms | {"format": chosen.value}, force)
     else:
         description.require_labels()
@@ -152,6 +176,7 @@ def predict(
         share_the_cores()
         work = _labelling(description, wishes, force=force)
         work.terms |= {"top": top or 1}
+    work.terms |= {"column": column, "field": field}
     if any(map(keeps_journal, jobs)):
         work.terms |= {"model": content_of(run), "tfcli": __version__}
     for job in still_to_do(work, jobs):
@@ -170,8 +195,15 @@ def _labelling(description: "ModelDescription", wishes: _Wishes, *, force: bool)
     from tfcli.decoding.labeller import load_labeller
     from tfcli.decoding.stream import StreamSettings
 
+    if wishes.place is not None and description.info.get("pairs_of_texts"):
+        raise RecipeError(
+            "--column and --field take one text of a line, and RUN tells the label of two",
+            "leave it out, and give lines of two texts, parted by a tab",
+        )
     labeller = load_labeller(description, wishes.device, wishes.precision)
     detail(f"{description.folder}: {labeller.device}, {labeller.precision}, {len(labeller.labels)} labels")
-    settings = StreamSettings(WINDOW_LINES, wishes.form.value, wishes.top, on_long="truncate")
+    settings = StreamSettings(
+        WINDOW_LINES, wishes.form.value, wishes.top, field=wishes.place, on_long="truncate"
+    )
     terms = {"device": labeller.device, "precision": labeller.precision, "format": wishes.form.value}
     return Work(labeller, settings, terms, force)

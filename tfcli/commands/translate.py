@@ -2,12 +2,14 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from tfcli.commands.console import detail, say, share_the_cores
+from tfcli.commands.line_fields import field_of
 from tfcli.commands.options import (
+    INPUT_PANEL,
     OUTPUT_PANEL,
     TRANSLATION_PRECISIONS,
     DeviceOption,
@@ -55,10 +57,6 @@ from tfcli.commands.translate_jobs import (
 )
 from tfcli.errors import RecipeError
 
-if TYPE_CHECKING:
-    from tfcli.text.fields import Field
-
-INPUT_PANEL = "Input"
 WINDOW_LINES = 2000
 # Options that say where text is rather than what becomes of it, or whose effect is recorded otherwise.
 NOT_IN_JOURNAL = {
@@ -187,7 +185,8 @@ def translate(
     wanted.refuse_contradictions(alone=chosen is OutputFormat.TEXT)
     if precision is not None:
         refuse_unknown_precision(precision, TRANSLATION_PRECISIONS)
-    place = _field(column, field, chosen, wanted)
+    others = {"--score-only": score_only, "--prefix-column": prefix_column}
+    place = field_of(column, field, chosen, others, "translation")
     if interactive and (files or any(option is not None for option in (out, suffix, ref))):
         raise RecipeError(
             "--interactive answers standard input alone", "leave out FILES, -o, --suffix and --ref"
@@ -224,24 +223,3 @@ def translate(
         return
     for job in still_to_do(work, jobs):
         carry_out(work, job)
-
-
-def _field(column: int | None, name: str | None, form: OutputFormat, wanted: Wanted) -> "Field | None":
-    """Return where in a line its text stands, None when all of it is text."""
-    from tfcli.text.fields import Column, JsonField
-
-    if column is None and name is None:
-        return None
-    if column is not None and name is not None:
-        raise RecipeError(
-            f"--column {column} and --field {name} contradict each other", "leave one of them out"
-        )
-    option = f"--column {column}" if column is not None else f"--field {name}"
-    for other, given in {"score-only": wanted.score_only, "prefix-column": wanted.prefix_column}.items():
-        if given:
-            raise RecipeError(f"{option} and --{other} contradict each other", "leave one of them out")
-    if form is not OutputFormat.TEXT:
-        raise RecipeError(
-            f"{option} and --format {form} contradict each other", f"lines keep their own form with {option}"
-        )
-    return Column(column) if column is not None else JsonField(name or "")

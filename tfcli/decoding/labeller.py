@@ -89,7 +89,10 @@ class Labeller:
 
         Raises: LineError for a line without the tab between two texts, or too long where that is an error.
         """
-        texts = [self._joined(index, line) for index, line in enumerate(lines)] if self._pairs else lines
+        if self._pairs:
+            texts = [self._joined(index, line) for index, line in enumerate(lines)]
+        else:
+            texts = [line.replace("\n", " ") for line in lines]  # of JSON, as in training
         results = self.label(texts, n_best, advance)
         for index, result in enumerate(results):
             if result.truncated and on_long == "error":

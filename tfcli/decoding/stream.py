@@ -115,11 +115,12 @@ class _Begun:
                 given.append(_ended(raw, render_scored(result, settings.format), settings))
                 continue
             counts.truncated += result.truncated
-            if not isinstance(result, Translation):
-                given.append(_ended(raw, result.rendered(settings.format, counts.written, text), settings))
-                continue
-            counts.split += result.n_parts > 1
-            given.append(_written(raw, text, result, counts.written, settings))
+            if isinstance(result, Translation):
+                counts.split += result.n_parts > 1
+                rendered = render(result, text, counts.written, settings)
+            else:
+                rendered = result.rendered(settings.format, counts.written, text)
+            given.append(_written(raw, rendered, settings))
         return b"".join(given), counts
 
 
@@ -215,12 +216,12 @@ def _is_blank(line: bytes) -> bool:
     return not line.strip(b" \r")  # tabs are empty columns
 
 
-def _written(raw: bytes, text: str, translation: Translation, number: int, settings: StreamSettings) -> bytes:
-    """Return what is written for a line of this number that was read, with its end."""
+def _written(raw: bytes, rendered: str, settings: StreamSettings) -> bytes:
+    """Return what is written for a line that was read, with its end."""
     if settings.field is None:
-        return _ended(raw, render(translation, text, number, settings), settings)
+        return _ended(raw, rendered, settings)
     line = raw.removesuffix(b"\n")
-    return (line if _is_blank(line) else settings.field.put(line, translation.text)) + raw[len(line) :]
+    return (line if _is_blank(line) else settings.field.put(line, rendered)) + raw[len(line) :]
 
 
 def _ended(raw: bytes, rendered: str, settings: StreamSettings) -> bytes:

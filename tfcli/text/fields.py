@@ -1,6 +1,6 @@
-"""Where in a line the text stands that is to be translated: a column of a table, or a field of a JSON object.
+"""Where in a line the text stands that a network is to read: a column of a table, or a field of a JSON object.
 
-All else of the line stays as it is, byte for byte; the translation is put in as something new.
+All else of the line stays as it is, byte for byte; the result, a translation for one, is put in as something new.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from typing import Protocol
 
 from tfcli.text.lines import decode_line
 
-TRANSLATION_KEY = "translation"
-
 
 class UnfitLineError(ValueError):
     """A line that has no such text: what was expected and what came."""
 
 
 class Field(Protocol):
-    """Takes text out of a line, which has no line feed, and puts its translation in."""
+    """Takes text out of a line, which has no line feed, and puts in what it became."""
 
     def take(self, raw: bytes) -> tuple[str, bool]:
         """Return the text, and whether bytes in it that are no UTF-8 were replaced.
@@ -27,13 +25,13 @@ class Field(Protocol):
         Raises: UnfitLineError.
         """
 
-    def put(self, raw: bytes, translation: str) -> bytes:
-        """Return the line with the translation."""
+    def put(self, raw: bytes, result: str) -> bytes:
+        """Return the line with the result."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of tab-separated text, counted from 1; the translation becomes a further column at the end."""
+    """A column of tab-separated text, counted from 1; the result becomes a further column at the end."""
 
     number: int
 
@@ -45,10 +43,10 @@ class Column:
             raise UnfitLineError(f"expected {self.number} columns or more, parted by tabs, got {came}")
         return decode_line(columns[self.number - 1])
 
-    def put(self, raw: bytes, translation: str) -> bytes:
-        """Return the line with the translation behind its last column; tabs in it become spaces."""
+    def put(self, raw: bytes, result: str) -> bytes:
+        """Return the line with the result behind its last column; tabs in it become spaces."""
         kept = _before_return(raw)
-        return kept + b"\t" + translation.replace("\t", " ").encode() + raw[len(kept) :]
+        return kept + b"\t" + result.replace("\t", " ").encode() + raw[len(kept) :]
 
 
 class _Number:
@@ -60,9 +58,10 @@ class _Number:
 
 @dataclass(frozen=True)
 class JsonField:
-    """A field of a JSON object; the translation becomes a further field, the last one."""
+    """A field of a JSON object; the result becomes a further field, the last one, called `key`."""
 
     name: str
+    key: str
 
     def take(self, raw: bytes) -> tuple[str, bool]:
         """Return the field's text."""
@@ -75,18 +74,18 @@ class JsonField:
             raise UnfitLineError(f"expected a JSON object, got {_kind(value)}")
         if self.name not in value:
             raise UnfitLineError(f"no field {self.name!r} in the object; it has {', '.join(value) or 'none'}")
-        if TRANSLATION_KEY in value:
-            raise UnfitLineError(f"the object has a field {TRANSLATION_KEY!r} already")
+        if self.key in value:
+            raise UnfitLineError(f"the object has a field {self.key!r} already")
         text = value[self.name]
         if not isinstance(text, str):
             raise UnfitLineError(f"field {self.name!r}: expected text, got {_kind(text)}")
         whole = _without_surrogates(text)
         return whole, replaced or whole != text
 
-    def put(self, raw: bytes, translation: str) -> bytes:
-        """Return the object with the translation behind its last field."""
+    def put(self, raw: bytes, result: str) -> bytes:
+        """Return the object with the result behind its last field."""
         kept, brace, rest = raw.rpartition(b"}")
-        added = json.dumps({TRANSLATION_KEY: translation}, ensure_ascii=False)
+        added = json.dumps({self.key: result}, ensure_ascii=False)
         return kept + b", " + added[1:-1].encode() + brace + rest
 
 

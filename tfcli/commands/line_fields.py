@@ -1,0 +1,36 @@
+"""Where in a line its text stands, as `--column` and `--field` say it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tfcli.commands.translate_jobs import OutputFormat
+from tfcli.errors import RecipeError
+
+if TYPE_CHECKING:
+    from tfcli.text.fields import Field
+
+
+def field_of(
+    column: int | None, name: str | None, form: OutputFormat, others: Mapping[str, object], key: str
+) -> "Field | None":
+    """Return where in a line its text stands, None when all of it is text; in JSON, `key` names what is added.
+
+    Raises: RecipeError when both are given, or one of the `others`, which do not go with it, or another form than text.
+    """
+    from tfcli.text.fields import Column, JsonField
+
+    if column is None and name is None:
+        return None
+    if column is not None and name is not None:
+        raise RecipeError(
+            f"--column {column} and --field {name} contradict each other", "leave one of them out"
+        )
+    option = f"--column {column}" if column is not None else f"--field {name}"
+    for other, given in others.items():
+        if given:
+            raise RecipeError(f"{option} and {other} contradict each other", "leave one of them out")
+    if form is not OutputFormat.TEXT:
+        raise RecipeError(
+            f"{option} and --format {form} contradict each other", f"lines keep their own form with {option}"
+        )
+    return Column(column) if column is not None else JsonField(name or "", key)
