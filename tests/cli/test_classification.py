@@ -7,6 +7,7 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
@@ -86,7 +87,49 @@ def test_info_counts_texts_and_the_layers_of_the_one_stack(run, capsys):
     shown = capsys.readouterr().out
     assert re.search(r"^speed +[\d,]+ texts/s lately", shown, re.MULTILINE)
     n_layers = json.loads((run / "best" / "config.json").read_text())["model"]["n_encoder_layers"]
-    assert f", {n_layers} layers, " in shown
+    assert n_layers == 1
+    assert ", 1 layer, " in shown
+
+
+def test_nothing_that_is_said_of_a_classifier_speaks_of_translations(run, tmp_path, capsys):
+    recipe = str(run.parent / "animals.yaml")
+    holds_out = ["--set", "data.valid={fraction: 0.2}"]
+    for command in (
+        ["tokenize", recipe, "--out", str(tmp_path / "run"), *holds_out],
+        ["train", recipe, "--out", str(tmp_path / "run"), *holds_out, "--dry-run"],
+        ["train", recipe, "--out", str(run)],
+        ["eval", str(run)],
+        ["eval", str(run), "--history"],
+        ["info", recipe],
+        ["info", str(run)],
+    ):
+        assert main(command) == 0
+    said = re.sub(r"(?m)^command .*", "", "".join(capsys.readouterr()))  # which names these tests
+    assert re.search(r"held out for validation: \d\d texts of the training text", said)
+    assert "tokenizer.vocab_size lowered from 60 to 26: the text has no more characters" in said
+    assert re.search(r"^corpus +vocabulary +pieces/word", said, re.MULTILINE)
+    assert not re.search(r"pair|BLEU|target|sides?\b|beam|translat", said)
+
+
+def test_info_says_how_many_texts_are_held_out(run, tmp_path, capsys):
+    (tmp_path / "some.yaml").write_text(RECIPE.replace("{tsv: valid.tsv}", "{fraction: 0.25}"))
+    assert main(["info", str(tmp_path / "some.yaml")]) == 0
+    assert re.search(r"^valid +25.0% of the texts held out$", capsys.readouterr().out, re.MULTILINE)
+    (tmp_path / "some.yaml").write_text(RECIPE.replace("{tsv: valid.tsv}", "{pairs: 12}"))
+    assert main(["info", str(tmp_path / "some.yaml")]) == 0
+    assert re.search(r"^valid +12 texts held out$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_batch_of_texts_is_named_as_such(run):
+    from tfcli.corpus.batches import Position, collate
+    from tfcli.corpus.shards import ParallelIds
+    from tfcli.training.guards import name_batches
+
+    ds = ParallelIds.open(run / "corpus" / "train")
+    one, two = (collate(ds, np.array(rows), Position(0, 3)) for rows in ([7], [1, 2]))
+    assert name_batches([one, two], run) == (
+        f"epoch 1, batch 4: text 7; epoch 1, batch 4: texts 1, 2; texts of {run / 'corpus' / 'train'}, counted from 0"
+    )
 
 
 def test_eval_scores_other_text_as_well(run, tmp_path, capsys):
@@ -241,7 +284,7 @@ def test_a_pair_of_texts_from_json_lines_has_one_label(tmp_path, stdin, capsys):
         lines = [json.dumps({"one": a, "two": b, "same": int(x == y)}) for (a, x), (b, y) in pairwise(rows)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     assert main(["train", str(path), "--out", str(tmp_path / "run"), "--set", "training.max_steps=2"]) == 0
-    assert "held out for validation: 20 pairs" in capsys.readouterr().err
+    assert "held out for validation: 20 texts" in capsys.readouterr().err
     assert "<sep>" in (tmp_path / "run" / "recipe.yaml").read_text()
     assert main(["eval", str(tmp_path / "run"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["confusions"]["test"]["labels"] == ["0", "1"]

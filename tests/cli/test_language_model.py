@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import re
 
 import pytest
 
@@ -121,6 +122,23 @@ def test_eval_puts_bits_per_byte_beside_the_expected_ones_of_which_more_is_worse
         "reproduced:",
         "worse",
     ] in shown
+
+
+def test_nothing_that_is_said_of_a_language_model_speaks_of_translations(text_run, tmp_path, capsys):
+    recipe = str(text_run.parent / "text.yaml")
+    for command in (
+        ["tokenize", recipe, "--out", str(tmp_path / "run")],
+        ["train", recipe, "--out", str(tmp_path / "run"), "--dry-run"],
+        ["train", recipe, "--out", str(text_run)],
+        ["eval", str(text_run)],
+        ["eval", str(text_run), "--history"],
+        ["info", recipe],
+        ["info", str(text_run)],
+    ):
+        assert main(command) == 0
+    said = re.sub(r"(?m)^command .*", "", "".join(capsys.readouterr()))  # which names these tests
+    assert "10.0% of the text held out" in said
+    assert not re.search(r"pairs?\b|BLEU|target|sides?\b|beam|translat", said)
 
 
 def test_eval_scores_a_file_and_shows_a_table(text_run, tmp_path, capsys):

@@ -343,6 +343,12 @@ def test_a_single_pair_that_does_not_fit_ends_the_run_with_what_to_do(tmp_path, 
     assert decisions(run) == []
 
 
+def test_of_a_classifier_it_is_a_single_text():
+    ids, label = np.ones((1, 5), dtype=np.int64), np.ones((1, 1), dtype=np.int64)
+    with pytest.raises(TrainingError, match="out of memory with a single text of 5 pieces"):
+        memory_module._smaller(Batch(ids, label, label, np.array([0])))
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [

@@ -94,7 +94,7 @@ def test_a_split_that_was_not_finished_is_made_anew(tmp_path):
     first.valid_files.tgt.unlink()
     assert texts(prepared(tmp_path, PAIRS, {"pairs": 50}).valid_files)
     first.valid_files.src.write_text("another\n")
-    with pytest.raises(DataError, match="holds out no pair"):
+    with pytest.raises(DataError, match="holds out nothing"):
         prepared(tmp_path, PAIRS, {"fraction": 1e-12})
     assert len(texts(prepared(tmp_path, PAIRS, {"pairs": 50}).valid_files)) == 50
     record = json.loads((tmp_path / "run" / "corpus" / "held-out.json").read_text())
@@ -107,7 +107,7 @@ def test_more_than_half_of_the_text_is_refused_with_both_numbers(tmp_path):
 
 
 def test_a_fraction_of_next_to_nothing_is_refused(tmp_path):
-    with pytest.raises(DataError, match="holds out no pair"):
+    with pytest.raises(DataError, match="holds out nothing"):
         prepared(tmp_path, PAIRS[:5], {"fraction": 0.000001})
 
 

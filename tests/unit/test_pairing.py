@@ -73,14 +73,14 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file():
 @pytest.mark.parametrize(
     ("files", "options", "kind", "said"),
     [
-        (["docs"], {}, RecipeError, "docs: a folder, but its translations have no place"),
+        (["docs"], {}, RecipeError, "docs: a folder, but its results have no place"),
         (["there"], {"out": "new"}, DataError, "there: no files in this folder"),
         (["nothing.en"], {}, DataError, "nothing.en: no such file"),
         (["docs/*.xml"], {}, DataError, r"docs/\*.xml: no file matches"),
         (["docs", "docs/more"], {"out": "new"}, RecipeError, "several inputs would become new/a.en"),
         (["docs/a.en", "docs/b.txt"], {"out": "in.en"}, RecipeError, "in.en: a file, but there are 2 inputs"),
-        (["in.en"], {"suffix": ".en"}, RecipeError, "in.en: would be overwritten by its own translation"),
-        (["docs"], {"out": "docs"}, RecipeError, "docs/a.en: would be overwritten by its own translation"),
+        (["in.en"], {"suffix": ".en"}, RecipeError, "in.en: would be overwritten by its own result"),
+        (["docs"], {"out": "docs"}, RecipeError, "docs/a.en: would be overwritten by its own result"),
         (["docs/a.en", "in.en"], {"suffix": "de"}, RecipeError, "--suffix de: expected a dot"),
         (["in.en"], {"suffix": ".d/e"}, RecipeError, "--suffix .d/e: expected a dot"),
         ([], {"suffix": ".de"}, RecipeError, "--suffix names outputs after inputs"),
@@ -97,6 +97,6 @@ def test_one_input_is_not_overwritten_by_the_translation_of_another():
         Path(name).parent.mkdir(parents=True)
         Path(name).write_text("text\n")
     with pytest.raises(
-        RecipeError, match=r"there/sub/in\.de: would be overwritten by another input's translation"
+        RecipeError, match=r"there/sub/in\.de: would be overwritten by another input's result"
     ):
         paired("tree", "there/sub/in.de", out="there", suffix=".de")

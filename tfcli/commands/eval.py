@@ -182,7 +182,7 @@ def evaluate(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a run on its test sets or on other text, or files: BLEU, chrF, TER; perplexity of language models.
+    """Score a run on its test sets or on other text, or files: BLEU, chrF, TER; accuracy of labels; perplexity of texts.
 
     A run keeps the scores of its own test sets and settings; all others go only where --out says.
 

@@ -151,11 +151,10 @@ def show_history(entries: "Sequence[dict[str, Any]]") -> None:
     for entry, name, scores in of_sets:
         model, decoding = entry.get("model", {}), entry.get("decoding", {})
         context = decoding.get("context")
-        search = (
-            f"context {context}"
-            if context
-            else f"beam {decoding.get('beam_size', '?')}, {decoding.get('engine', '?')} {decoding.get('precision', '')}"
-        )
+        engine = f"{decoding.get('engine', '?')} {decoding.get('precision', '')}"
+        search = f"context {context}" if context else f"beam {decoding.get('beam_size', '?')}, {engine}"
+        if {"accuracy", "macro-f1"} & scores.keys():
+            search = engine
         found = [_of_history(scores[metric]) if metric in scores else None for metric in metrics]
         when = str(entry.get("created", "?")).removesuffix("+00:00")
         rows.append(

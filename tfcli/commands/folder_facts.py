@@ -169,7 +169,8 @@ def _network(facts: dict[str, Any]) -> str:
     layers = [sizes.get("n_encoder_layers"), sizes.get("n_decoder_layers")]
     said = [f"preset {facts['preset']}"] if facts["preset"] else []
     if None not in layers:  # of a network that has one stack, its own
-        said.append(f"{'+'.join(str(n) for n in layers if n)} layers")
+        counts = [str(n) for n in layers if n]
+        said.append(f"{'+'.join(counts)} {'layer' if counts == ['1'] else 'layers'}")
     said += [f"{key} {sizes[key]}" for key in ("d_model", "d_ff", "n_heads") if key in sizes]
     vocabularies = [sizes[key] for key in ("src_vocab_size", "tgt_vocab_size") if key in sizes]
     said += [f"vocabulary {' and '.join(map(written, dict.fromkeys(vocabularies)))}"] if vocabularies else []
@@ -206,7 +207,7 @@ def _best(facts: dict[str, Any]) -> str:
 
 
 def _missing_weights(facts: dict[str, Any]) -> str:
-    """Return a complaint where there is a model folder, but nothing in it that could translate."""
+    """Return a complaint where there is a model folder, but nothing in it that could be used."""
     if not facts["config"] or facts["weights"] is not None:
         return ""
     return "missing: model.safetensors is not there; copy the whole folder again, or train again"

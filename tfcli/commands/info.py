@@ -15,6 +15,7 @@ from tfcli.commands.folder_facts import about_folder, gist, without_nan, written
 from tfcli.commands.options import OUTPUT_PANEL, JsonOption
 from tfcli.commands.run_report import curve_lines
 from tfcli.errors import CheckpointError
+from tfcli.recipe.tasks import TASKS
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
@@ -172,11 +173,12 @@ def _devices() -> dict[str, Any]:
 
 
 def _validation(recipe: "Recipe") -> str:
-    valid = recipe.data.valid
+    valid, entry = recipe.data.valid, TASKS[recipe.task].entry
     if valid.pairs is not None:
-        return f"{counted(valid.pairs, 'pair')} held out"
+        return f"{counted(valid.pairs, entry)} held out"
     if valid.fraction is not None:
-        return f"{valid.fraction:.1%} of the pairs held out"
+        held_out = "text" if recipe.task == "language_model" else f"{entry}s"
+        return f"{valid.fraction:.1%} of the {held_out} held out"
     return _files(valid)
 
 

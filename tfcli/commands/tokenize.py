@@ -152,11 +152,19 @@ def _show(prepared: "Prepared") -> None:
         ],
     )
     sys.stdout.write("\n")
-    sides = ("src", "tgt") if prepared.labels is None else ("src",)  # a label has no pieces
+    of_texts = prepared.labels is not None  # a label has no pieces
+    sides = ("src",) if of_texts else ("src", "tgt")
     vocabulary = {"src": prepared.tokenizer.src_vocab_size, "tgt": prepared.tokenizer.tgt_vocab_size}
     print_table(
-        ["corpus", "side", "vocabulary", "pieces/word", "unknown %", "length p50", "p95", "max"],
-        [_side_row(row, side, vocabulary[side]) for row in prepared.stats for side in sides],
+        [
+            *(["corpus"] if of_texts else ["corpus", "side"]),
+            *("vocabulary", "pieces/word", "unknown %", "length p50", "p95", "max"),
+        ],
+        [
+            [row.name, *([] if of_texts else [side]), *_side_row(row, side, vocabulary[side])]
+            for row in prepared.stats
+            for side in sides
+        ],
     )
     if prepared.labels is not None:
         sys.stdout.write("\n")
@@ -167,8 +175,6 @@ def _show(prepared: "Prepared") -> None:
 def _side_row(row: "CorpusStats", side: str, vocab_size: int) -> list[object]:
     counts = row.src if side == "src" else row.tgt
     return [
-        row.name,
-        side,
         vocab_size,
         round(counts.pieces_per_word, 2),
         round(100 * counts.unknown_rate, 3),

@@ -39,6 +39,7 @@ from tfcli.commands.train_display import ConsoleReporter, duration
 from tfcli.commands.validation import validator
 from tfcli.errors import RecipeError
 from tfcli.model.torch_import import import_torch
+from tfcli.recipe.tasks import TASKS
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from tfcli.training.distributed import Ranks
     from tfcli.training.run import Outcome, Run
 
-UNITS = {"translation": "pair", "language_model": "piece", "classification": "text"}  # of a corpus
 TEXT_PANEL = "Without a recipe"
 # What a run folder holds besides its recipe, the tokenizer and the encoded corpora, which --fresh may keep.
 RUN_ENTRIES = (
@@ -269,7 +269,7 @@ def _make_run(
         recipe.training, device, precision, begun.get("training.compile"), varlen=varlen
     )
     how = f"{precision}, compiled" if compiled else precision
-    say(f"{run_dir}: {counted(len(prepared.train), UNITS[recipe.task])}, training on {device} in {how}")
+    say(f"{run_dir}: {counted(len(prepared.train), TASKS[recipe.task].entry)}, training on {device} in {how}")
     return Run(
         recipe=recipe,
         run_dir=run_dir,

@@ -68,7 +68,7 @@ def _expand(file: Path, out: Path | None, suffix: str | None) -> list[_Input]:
     """Return the files that an argument stands for."""
     if file.is_dir():
         if out is None and suffix is None:
-            raise RecipeError(f"{file}: a folder, but its translations have no place", "give -o FOLDER")
+            raise RecipeError(f"{file}: a folder, but its results have no place", "give -o FOLDER")
         found = [path for path in _files_below(file, out) if suffix is None or not path.name.endswith(suffix)]
         if not found:
             raise DataError(f"{file}: no files in this folder", "check the path; hidden files do not count")
@@ -118,11 +118,11 @@ def _refuse_clashes(jobs: list[Job]) -> None:
         assert source is not None
         assert target is not None
         if target in writers:
-            raise RecipeError(f"several inputs would become {target}", "translate them one by one")
+            raise RecipeError(f"several inputs would become {target}", "take them one by one")
         writers[target] = source
     sources = {source.resolve(): source for source in writers.values()}
     for target, source in writers.items():
         hit = sources.get(target.resolve())
         if hit is not None:
             whose = "its own" if hit == source else "another input's"
-            raise RecipeError(f"{hit}: would be overwritten by {whose} translation", "give another -o")
+            raise RecipeError(f"{hit}: would be overwritten by {whose} result", "give another -o")

@@ -134,7 +134,7 @@ def _existing(targets: list[Path]) -> RecipeError:
     lines = [f"{target}: exists already, and is not overwritten" for target in targets[:SHOWN_FILES]]
     if len(targets) > SHOWN_FILES:
         lines.append(f"and {counted(len(targets) - SHOWN_FILES, 'more output')}")
-    return RecipeError("\n".join(lines), "give --force to translate anew and write over it, or another -o")
+    return RecipeError("\n".join(lines), "give --force to make it anew and write over it, or another -o")
 
 
 def still_to_do(work: Work, jobs: list[Job]) -> list[Job]:

@@ -51,6 +51,11 @@ class Batch:
         return bool(self.src.shape[1] == 0)
 
     @property
+    def has_labels(self) -> bool:
+        """Whether the rows are texts with a label each; a translation has its end mark behind a piece or more."""
+        return bool(self.tgt_out.shape[1] == 1)
+
+    @property
     def n_tokens(self) -> int:
         """Target tokens to predict: end marks counted, padding not."""
         return int(np.count_nonzero(self.tgt_out != Tokenizer.pad_id))

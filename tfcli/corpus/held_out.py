@@ -20,6 +20,7 @@ import numpy as np
 from tfcli.corpus.fingerprint import read_record, write_record
 from tfcli.corpus.workers import in_order, processes_for
 from tfcli.errors import DataError
+from tfcli.recipe.tasks import TASKS
 from tfcli.text.cleaning import HoldOut
 from tfcli.text.files import CorpusFiles
 from tfcli.text.pairs import lines_of, text_blocks
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tfcli.recipe.schema import Recipe
+    from tfcli.recipe.tasks import Task
     from tfcli.text.pairs import TextBlock
 
     _Candidate = tuple[int, tuple[str, str]]
@@ -83,8 +85,8 @@ def hold_out(
         )  # until the files are whole, nothing vouches for them
         record = {"made_from": made_from, **_split(recipe, corpora, lines, files)}
         write_record(folder / "held-out.json", record)
-        n_pairs = counted(int(record["count"]), "pair")
-        report(f"held out for validation: {n_pairs} of the training text")
+        entries = counted(int(record["count"]), TASKS[recipe.task].entry)
+        report(f"held out for validation: {entries} of the training text")
     return HeldOut(files, int(record["count"]), HoldOut(int(record["threshold"])))
 
 
@@ -95,7 +97,8 @@ def _split(recipe: Recipe, corpora: Sequence[CorpusFiles], lines: int, files: Co
         max_characters = sys.maxsize  # a long text is cut, and none the worse for it
     processes = processes_for(lines)
     if wanted.pairs is not None:
-        chosen, threshold = _smallest(corpora, Smallest(max_characters, wanted.pairs), lines, processes)
+        work = Smallest(max_characters, wanted.pairs)
+        chosen, threshold = _smallest(corpora, work, lines, processes, TASKS[recipe.task])
     else:
         threshold = int((wanted.fraction or 0.0) * 2**64)
         chosen = _below(corpora, Below(max_characters, threshold), processes)
@@ -157,7 +160,7 @@ def _usable(src: str, tgt: str, max_characters: int) -> bool:
 
 
 def _smallest(
-    corpora: Sequence[CorpusFiles], work: Smallest, lines: int, processes: int
+    corpora: Sequence[CorpusFiles], work: Smallest, lines: int, processes: int, task: Task
 ) -> tuple[Iterator[tuple[str, str]], int]:
     """Return the pairs with the smallest hashes, in the order of these, and the threshold just above them."""
     n_pairs = work.n_pairs
@@ -176,11 +179,10 @@ def _smallest(
                 else:
                     chosen.discard(-heapq.heapreplace(heap, (-number, pair))[0])
     if len(heap) < n_pairs or 2 * n_pairs > lines:
+        apart = "different" if task.entry == "text" else "with sources of their own"
         raise DataError(
-            f"data.valid: {counted(n_pairs, 'pair')} to be held out, but the training text has {lines:,} in all"
-            + (
-                f", {len(heap):,} of them usable and with sources of their own" if len(heap) < n_pairs else ""
-            ),
+            f"data.valid: {counted(n_pairs, task.entry)} to be held out, but the training text has {lines:,} in all"
+            + (f", {len(heap):,} of them usable and {apart}" if len(heap) < n_pairs else ""),
             "hold out at most half of the text, or give validation files",
         )
     heap.sort(reverse=True)
@@ -209,7 +211,7 @@ def _write(pairs: Iterator[tuple[str, str]], files: CorpusFiles, fraction: float
             count += 1
         if not count:
             raise DataError(
-                f"data.valid: a fraction of {fraction} of the training text holds out no pair",
+                f"data.valid: a fraction of {fraction} of the training text holds out nothing",
                 "raise data.valid.fraction, or give validation files",
             )
     return count

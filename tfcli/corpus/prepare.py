@@ -32,6 +32,7 @@ from tfcli.corpus.suspicions import Evenness, identical_sides, misalignment, swa
 from tfcli.corpus.turns import turn
 from tfcli.corpus.workers import in_order, processes_for
 from tfcli.errors import CheckpointError, DataError
+from tfcli.recipe.tasks import TASKS
 from tfcli.text.cleaning import DUPLICATE, KEYS, CleaningRules
 from tfcli.text.pairs import text_blocks
 from tfcli.wording import counted
@@ -82,6 +83,11 @@ class _Job:
     max_positions: int
     labels: Labels | None = None
     max_pieces: int = 0
+
+    @property
+    def entry(self) -> str:
+        """One of what it holds."""
+        return TASKS["translation" if self.labels is None else "classification"].entry
 
 
 def prepare(
@@ -286,7 +292,7 @@ def _write(
                 evenness[block.corpus].append(block.evenness)
             done += block.lines
             if time.monotonic() - last_said > _PROGRESS_SECONDS:
-                report(f"encoding {job.folder.name}: {done:,} of {counted(job.lines, 'pair')}")
+                report(f"encoding {job.folder.name}: {done:,} of {counted(job.lines, job.entry)}")
                 last_said = time.monotonic()
     return tallies, evenness
 
@@ -299,7 +305,7 @@ def _refuse_too_long(job: _Job, block: EncodedBlock) -> None:
             raise DataError(
                 f"{path}:{block.first_line + too_long[0]}: {side.block.lengths[too_long[0]]} pieces, end mark "
                 f"included, but the network takes {job.max_positions} (model.max_positions)",
-                "remove the pair from the validation corpus, which is never cleaned, or raise model.max_positions",
+                f"remove the {job.entry} from the validation corpus, which is never cleaned, or raise model.max_positions",
             )
 
 
@@ -311,7 +317,7 @@ def _refuse_empty(job: _Job, stats: Sequence[CorpusStats]) -> None:
         raise DataError(f"data.{job.folder.name}: no lines in {_paths(job.corpora)}", "check the files")
     reasons = ", ".join(f"{row.name} {reason} {n:,}" for row in stats for reason, n in row.dropped.items())
     keys = list(dict.fromkeys(KEYS[reason] for row in stats for reason in row.dropped if reason in KEYS))
-    all_pairs = "the only pair was" if lines == 1 else f"all {lines:,} pairs were"
+    all_pairs = f"the only {job.entry} was" if lines == 1 else f"all {lines:,} {job.entry}s were"
     raise DataError(
         f"data.{job.folder.name}: {all_pairs} dropped ({reasons})",
         "check the files" + (f", or change {' and '.join(keys)}" if keys else ""),
@@ -341,7 +347,7 @@ def _warnings(
             found.append(swapped_sides(reference, files, row.name))
         if row.kept < row.lines / 2:
             reasons = ", ".join(f"{reason} {n:,}" for reason, n in row.dropped.items())
-            dropped = f"{row.lines - row.kept:,} of {counted(row.lines, 'pair')}"
+            dropped = f"{row.lines - row.kept:,} of {counted(row.lines, job.entry)}"
             found.append(f"{row.name}: {dropped} {'was' if row.lines == 1 else 'were'} dropped ({reasons})")
         sides = (("source", row.src), ("target", row.tgt)) if job.labels is None else (("text", row.src),)
         for side, counts in sides:

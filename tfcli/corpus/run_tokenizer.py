@@ -96,7 +96,7 @@ def tokenizer_of_pairs(
     return train_tokenizer(
         recipe.tokenizer,
         spread_lines(train, 0, lines, limit),
-        spread_lines(train, 1, lines, limit) if recipe.task == "translation" else (),
+        spread_lines(train, 1, lines, limit) if recipe.task == "translation" else None,
         notes,
     )
 

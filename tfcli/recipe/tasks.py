@@ -12,13 +12,15 @@ TaskName = Literal["translation", "language_model", "classification"]
 class Task:
     """How the best weights of a task are found, and what its losses and rates count.
 
-    `goal` is the key that validation chooses by in `metrics.jsonl`, `goal_name` what people call it.
+    `goal` is the key that validation chooses by in `metrics.jsonl`, `goal_name` what people call it; `entry` is one of
+    what a corpus holds.
     """
 
     goal: str
     goal_name: str
     digits: int
     unit: str
+    entry: str
     lower_is_better: bool = False
 
     def improves(self, score: float, best: float | None) -> bool:
@@ -33,9 +35,9 @@ class Task:
 
 
 TASKS: dict[TaskName, Task] = {
-    "translation": Task("bleu", "BLEU", 2, "target token"),
-    "language_model": Task("loss", "loss", 3, "token", lower_is_better=True),
-    "classification": Task("accuracy", "accuracy", 2, "text"),
+    "translation": Task("bleu", "BLEU", 2, "target token", "pair"),
+    "language_model": Task("loss", "loss", 3, "token", "piece", lower_is_better=True),
+    "classification": Task("accuracy", "accuracy", 2, "text", "text"),
 }
 
 _TRANSLATION: tuple[TaskName, ...] = ("translation",)

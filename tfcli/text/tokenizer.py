@@ -212,10 +212,10 @@ class Tokenizer:
 def train_tokenizer(
     settings: TokenizerSection,
     src_lines: Iterable[str],
-    tgt_lines: Iterable[str],
+    tgt_lines: Iterable[str] | None,
     report: Callable[[str], None],
 ) -> Tokenizer:
-    """Train on lines of both sides: one model on all of them, or one for each side.
+    """Train on lines of both sides: one model on all of them, or one for each side; None: there is one side alone.
 
     The same lines give the same bytes. A vocabulary larger than the text supports is lowered, with a note.
 
@@ -223,6 +223,8 @@ def train_tokenizer(
     """
     _refuse_special_pieces(settings)
     options = _options(settings)
+    if tgt_lines is None:
+        return Tokenizer(_train(settings, options, src_lines, _RUNNING_TEXT, report))
     if settings.shared:
         both = (lines for side in (src_lines, tgt_lines) for lines in side)
         return Tokenizer(_train(settings, options, both, "both sides", report))

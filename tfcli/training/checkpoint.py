@@ -152,7 +152,7 @@ def newest_checkpoint(root: Path, warn: Callable[[str], None]) -> Checkpoint | N
             f"{root}: all {len(folders)} checkpoints are damaged"
             if len(folders) > 1
             else f"{root}: the only checkpoint is damaged",
-            "put a copy of one back, or use --fresh to start over; best/, if it is there, still translates",
+            "put a copy of one back, or use --fresh to start over; best/, if it is there, is still of use",
         )
     return None
 

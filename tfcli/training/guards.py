@@ -46,7 +46,9 @@ def name_batches(batches: Sequence[Batch], run_dir: Path) -> str:
 
 
 def _unit(batches: Sequence[Batch]) -> str:
-    return "piece" if any(batch.is_running_text for batch in batches) else "pair"
+    if any(batch.is_running_text for batch in batches):
+        return "piece"
+    return "text" if all(batch.has_labels for batch in batches) else "pair"
 
 
 def _name_some(names: list[str], run_dir: Path, unit: str) -> str:
@@ -64,7 +66,7 @@ def _name_batch(batch: Batch) -> str:
         place = f"epoch {batch.position.epoch + 1}, batch {batch.position.batch + 1}: "
     if batch.is_running_text:
         return f"{place}blocks from {pairs}{rest} on"
-    return f"{place}pair{'' if len(batch.indices) == 1 else 's'} {pairs}{rest}"
+    return f"{place}{_unit([batch])}{'' if len(batch.indices) == 1 else 's'} {pairs}{rest}"
 
 
 def account_skipped(run: Run, state: TrainingState, batches: Sequence[Batch]) -> None:

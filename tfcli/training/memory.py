@@ -179,6 +179,10 @@ def _smaller(failed: Batch) -> int:
                 f"out of memory with a single block of {failed.tgt_out.shape[1]} pieces",
                 "lower data.context, or take a smaller network",
             )
+        if failed.has_labels:
+            raise TrainingError(
+                f"out of memory with a single text of {failed.src.shape[1]} pieces", TOO_LARGE
+            )
         raise TrainingError(
             f"out of memory with a single pair of {failed.src.shape[1]} source and {failed.tgt_out.shape[1]} target "
             "pieces",
