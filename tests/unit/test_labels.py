@@ -1,14 +1,18 @@
 """Texts with labels: fields of lines, ids of labels, texts that are cut, and the loss."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from tfcli.corpus.batches import Batch
 from tfcli.corpus.labels import Labels
 from tfcli.corpus.shards import IdBlock
 from tfcli.errors import DataError, RecipeError
+from tfcli.model.config import ModelConfig
+from tfcli.model.networks import Classifier
 from tfcli.recipe.corpora import DataSection
 from tfcli.recipe.loader import build_recipe
 from tfcli.text.fields import UnfitLineError
@@ -16,6 +20,8 @@ from tfcli.text.files import CorpusFiles
 from tfcli.text.labelled import LabelFields
 from tfcli.text.pairs import TextBlock, count_pairs, read_pairs
 from tfcli.training.label_loss import balanced_weights, label_loss
+from tfcli.training.packer import Packer
+from tfcli.training.step import batch_loss
 
 
 def fields(*, is_json=False, **places):
@@ -117,6 +123,57 @@ def test_the_loss_is_the_sum_of_torchs_cross_entropy(smoothing):
     each = [label_loss(logits[i : i + 1], gold[i : i + 1], smoothing, None)[0] for i in range(7)]
     assert torch.allclose(weighted, sum(weights[gold[i]] * each[i] for i in range(7)))
     assert same == nll
+
+
+def test_r_drop_adds_the_divergence_of_two_passes_to_the_mean_of_their_losses():
+    torch.manual_seed(1)
+    logits, gold = torch.randn(8, 5, requires_grad=True), torch.tensor([0, 4, 2, 2])
+    twice_gold, weights = torch.cat([gold, gold]), torch.tensor([0.5, 1.0, 2.0, 4.0, 1.5])
+    loss, nll = label_loss(logits, twice_gold, 0.1, weights, r_drop=3.0)
+    p, q = (torch.log_softmax(half, dim=-1) for half in logits.chunk(2))
+    kl = torch.nn.functional.kl_div
+    expected = 0.0
+    for row, label in enumerate(gold):
+        both = torch.stack([logits[row], logits[row + 4]])
+        means = torch.nn.functional.cross_entropy(both, label.expand(2), label_smoothing=0.1)
+        divergence = kl(q[row], p[row], log_target=True, reduction="sum") + kl(
+            p[row], q[row], log_target=True, reduction="sum"
+        )
+        expected = expected + weights[label] * (means + 3.0 * divergence / 4)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(
+        nll, torch.nn.functional.cross_entropy(logits, twice_gold, reduction="sum") / 2
+    )
+    assert not nll.requires_grad
+    (gradient,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, logits)[0])
+
+
+def test_a_batch_of_texts_goes_through_the_network_twice_with_r_drop_and_counts_once():
+    config = ModelConfig(
+        src_vocab_size=20, tgt_vocab_size=20, n_encoder_layers=1, n_decoder_layers=0, d_model=8, d_ff=16, n_heads=2,
+        dropout=0.5, attention_dropout=0.0, norm="pre", positions="sinusoidal", activation="relu",
+        tie_embeddings="none", max_positions=16, n_labels=3,
+    )  # fmt: skip
+    torch.manual_seed(2)
+    model = Classifier(config)
+    learner = SimpleNamespace(
+        model=model, forward=model, packer=Packer(torch.device("cpu"), 2), device=torch.device("cpu"), precision="fp32",
+        class_weights=None,
+    )  # fmt: skip
+    labels = np.array([[1], [3]])
+    batch = Batch(np.array([[4, 5, 3], [6, 3, 0]]), labels, labels, np.array([0, 1]))
+    found = {}
+    for r_drop in (1e-9, 5.0):
+        torch.manual_seed(3)
+        found[r_drop] = batch_loss(learner, batch, 0.0, r_drop)
+    assert found[5.0][1] == found[1e-9][1]  # the same dropout
+    assert found[5.0][0] > found[1e-9][0] + 0.01  # what dropout makes different costs
+    torch.testing.assert_close(found[1e-9][0], found[1e-9][1])
+    model.eval()
+    plain, _ = batch_loss(learner, batch, 0.0)
+    both, _ = batch_loss(learner, batch, 0.0, 5.0)
+    torch.testing.assert_close(both, plain)  # without dropout nothing differs, and each text counts once
 
 
 def test_balanced_weights_give_each_label_the_same_sum_and_a_text_one_on_average():

@@ -87,7 +87,6 @@ OWNERS: dict[str, tuple[TaskName, ...]] = {
     "model.tie_embeddings": _DECODERS,
     "model.pooling": _CLASSIFICATION,
     "training.class_weights": _CLASSIFICATION,
-    "training.r_drop": _DECODERS,
     "training.subword_regularization": _PAIRS,
     "training.subword_sides": _TRANSLATION,
     "training.compile": _TRANSLATION,

@@ -71,7 +71,7 @@ def batch_loss(
     if r_drop is not None:
         batch = twice(batch)
     if isinstance(learner.model, Classifier):
-        return _label_loss(learner, batch, smoothing)
+        return _label_loss(learner, batch, smoothing, r_drop)
     *inputs, gold = learner.packer.pack(batch)
     with autocast(learner.device, learner.precision):
         states = learner.forward(*inputs).flatten(0, -2)  # (N, D)
@@ -84,12 +84,15 @@ def batch_loss(
     return smoothed_cross_entropy(states, learner.model.output.weight, gold, smoothing)
 
 
-def _label_loss(learner: Learner, batch: Batch, smoothing: float) -> tuple[Tensor, Tensor]:
+def _label_loss(
+    learner: Learner, batch: Batch, smoothing: float, r_drop: float | None
+) -> tuple[Tensor, Tensor]:
     packed = learner.packer.pack(batch)
     assert isinstance(packed, Packed)
     with autocast(learner.device, learner.precision):
         logits = learner.forward(packed.src, packed.src_packing)  # (B, labels)
-    return label_loss(logits, packed.gold - 1, smoothing, learner.class_weights)  # 0 is padding
+    gold = packed.gold - 1  # 0 is padding
+    return label_loss(logits, gold, smoothing, learner.class_weights, r_drop)
 
 
 def add_gradients(learner: Learner, batches: Iterable[Batch], tokens: int) -> list[BatchLoss]:
