@@ -494,3 +494,30 @@ def test_no_garbage_is_searched_for_while_torch_is_imported_nor_at_exit_in_what_
         [sys.executable, "-c", program, str(run)], input="a cat\n", capture_output=True, text=True, check=True
     )
     assert done.stdout.split("\n")[-2] == "0 True True"
+
+
+def test_files_of_labels_that_are_scored_as_translations_are_doubted(run, tmp_path, capsys):
+    labels = "".join(f"{label}\n" for _, label in labelled(60, 4))
+    for name in ("said", "gold"):
+        (tmp_path / name).write_text(labels)
+    files = ["eval", "--hyp", str(tmp_path / "said"), "--ref", str(tmp_path / "gold"), "--resamples", "0"]
+    assert main(files) == 0
+    doubt = "warning: said: 60 lines, and no more than 3 different ones: labels are no translations, and --metric accuracy"
+    assert doubt in " ".join(capsys.readouterr().err.split())
+    assert main([*files, "--metric", "accuracy"]) == 0
+    assert "different" not in capsys.readouterr().err
+
+
+def test_line_feeds_in_a_text_from_json_are_spaces_as_they_were_in_training(run):
+    from tfcli.decoding.labeller import Labeller, load_labeller
+    from tfcli.model.description import describe_model
+
+    class Listening(Labeller):
+        def label(self, texts, top=1, advance=None):
+            self.heard = texts
+            return []
+
+    listening = load_labeller(describe_model(run), "cpu")
+    listening.__class__ = Listening
+    listening.begin(["the dog\nruns"])
+    assert listening.heard == ["the dog runs"]

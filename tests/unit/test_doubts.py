@@ -5,7 +5,7 @@ import random
 import pytest
 
 from tfcli.errors import DataError
-from tfcli.scoring.doubts import emptiness_warning, first_shifted_line
+from tfcli.scoring.doubts import emptiness_warning, first_shifted_line, labels_warning
 from tfcli.scoring.metrics import check_counts
 
 WORDS = [
@@ -78,3 +78,18 @@ def test_empty_hypotheses_are_counted_where_a_reference_is_not() -> None:
     assert emptiness_warning(["", " ", "c"], [["a", "b", "c"]]) == (
         "2 of 3 hypotheses are empty, the first in line 1"
     )
+
+
+def test_lines_of_which_each_stands_there_many_times_look_like_labels() -> None:
+    said, reference = ["pos", "neg"] * 10, ["pos", "pos", "neg", "neg"] * 5
+    assert labels_warning(said, [reference]) == (
+        "20 lines, and no more than 2 different ones: labels are no translations, "
+        "and --metric accuracy --metric macro-f1 scores them"
+    )
+    assert labels_warning(said[:8], [reference[:8]]) is None  # too few to tell
+    sentences = [f"sentence {n}" for n in range(20)]
+    assert labels_warning(said, [sentences]) is None
+    assert labels_warning(sentences, [reference]) is None
+    assert labels_warning(["the same"] * 20, [["the same"] * 20]) is None
+    longer = ["this is a line", "that is a line"] * 10
+    assert labels_warning(longer, [longer]) is None

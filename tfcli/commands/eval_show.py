@@ -25,14 +25,17 @@ def measure_aloud(
 
     Raises: as `measure` does.
     """
-    from tfcli.scoring.doubts import emptiness_warning, tokenization_warning
+    from tfcli.scoring.doubts import emptiness_warning, labels_warning, tokenization_warning
     from tfcli.scoring.measure import measure
+    from tfcli.scoring.plan import LABEL_METRICS
 
     with progress(f"scoring {held_out.name}", total=len(plan.metrics), unit="metric") as bar:
         result = measure(held_out, systems, plan, compared=True, advance=bar.advance)
     for system in result.systems:
         doubts = [emptiness_warning(system.hypotheses, held_out.references)]
         doubts += [tokenization_warning(system.hypotheses, plan.settings)] if "bleu" in plan.metrics else []
+        if by_system and not set(plan.metrics) & set(LABEL_METRICS):
+            doubts.append(labels_warning(system.hypotheses, held_out.references))
         for doubt in filter(None, doubts):
             warn(f"{_called(result, system, by_system=by_system)}: {doubt}")
     return result

@@ -1,4 +1,4 @@
-"""What makes translations look wrong before a score of them is believed: tokenized, empty, or shifted lines."""
+"""What makes translations look wrong before a score of them is believed: tokenized, empty, shifted lines, or labels."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ TOKENIZED_LINES = 10
 SHIFT_LINES = 5
 SHIFT_GAIN = 0.2
 MOST_LINES_MISSING = 20
+# Sentences are seldom the same twice; of the labels of a set, a few words at most, each stands there many times.
+LABEL_LINES = 10
+LINES_A_LABEL = 5
+LABEL_WORDS = 3
 
 
 def tokenization_warning(hypotheses: Sequence[str], settings: ScoringSection) -> str | None:
@@ -32,6 +36,19 @@ def tokenization_warning(hypotheses: Sequence[str], settings: ScoringSection) ->
     return (
         f"{spaced} of {len(hypotheses)} hypotheses end in ' .', as tokenized text does, but BLEU with tokenizer "
         f"{settings.tokenize} is for detokenized text; tokenizer none takes text as it is"
+    )
+
+
+def labels_warning(hypotheses: Sequence[str], references: Sequence[Sequence[str]]) -> str | None:
+    """Say so when hypotheses and reference look like labels, which are not scored as translations are."""
+    different = {*hypotheses, *references[0]}
+    if len(different) < 2 or len(hypotheses) < max(LABEL_LINES, LINES_A_LABEL * len(different)):
+        return None
+    if any(len(line.split()) > LABEL_WORDS for line in different):
+        return None
+    return (
+        f"{counted(len(hypotheses), 'line')}, and no more than {len(different)} different ones: labels are no translations, "
+        "and --metric accuracy --metric macro-f1 scores them"
     )
 
 
