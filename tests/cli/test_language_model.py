@@ -6,10 +6,12 @@ import math
 import re
 
 import pytest
+import torch
 
 from tests.cli.conftest import DEMO
 from tfcli.app import main
 from tfcli.commands import console
+from tfcli.training import compiled
 
 RECIPE = """\
 name: small-text
@@ -122,6 +124,25 @@ def test_eval_puts_bits_per_byte_beside_the_expected_ones_of_which_more_is_worse
         "reproduced:",
         "worse",
     ] in shown
+
+
+@pytest.mark.parametrize(("asked", "how"), [(True, "on cpu in fp32, compiled"), (None, "on cpu in bf16\n")])
+def test_a_language_model_is_compiled_where_that_is_asked_for(tmp_path, monkeypatch, capsys, asked, how):
+    monkeypatch.setattr(compiled, "_has_compiler", lambda device: True)
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: made.append(dynamic) or model)
+    made = []
+    write_text(tmp_path)
+    command = ["train", str(tmp_path / "text.yaml"), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    # as long as a translator's training that is compiled unasked
+    values = [
+        f"training.compile={'true' if asked else 'null'}",
+        f"training.precision={'fp32' if asked else 'bf16'}",
+    ]
+    values += [f"training.max_steps={2 if asked else 200_000}"]
+    rest = [] if asked else ["--dry-run"]
+    assert main([*command, *(word for value in values for word in ("--set", value)), *rest]) == 0
+    assert how in capsys.readouterr().err
+    assert made == ([False] if asked else [])
 
 
 def test_nothing_that_is_said_of_a_language_model_speaks_of_translations(text_run, tmp_path, capsys):

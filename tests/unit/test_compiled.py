@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch._dynamo.exc import TorchDynamoException
 
+from tests.language_models import make_run as text_run
 from tests.training_runs import make_run
 from tfcli.corpus.batches import TrainingBatches
+from tfcli.corpus.blocks import BlockBatches
 from tfcli.errors import RecipeError, TrainingError
 from tfcli.recipe.schema import TrainingSection
 from tfcli.training import compiled
@@ -184,3 +186,33 @@ def test_one_graph_serves_all_filled_batches_and_computes_what_the_network_does(
             found, expected = train_step(compiled_learner, [batch], 1e-3), train_step(plain, [batch], 1e-3)
             assert found.loss == pytest.approx(expected.loss, rel=1e-5)
             assert found.gradient_norm == pytest.approx(expected.gradient_norm, rel=1e-4)
+
+
+def test_blocks_of_running_text_are_compiled_for_the_one_size_they_have(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    run = replace(text_run(tmp_path), compiled=True)
+    run = replace(run, config=replace(run.config, dropout=0.0))
+    compiled_learner, plain = make_learner(run), make_learner(replace(run, compiled=False))
+    ds, batch_tokens = run.prepared.train, run.recipe.training.batch_tokens
+    batches = BlockBatches(ds, batch_tokens, seed=1)
+    epoch = -(-(len(ds) // ds.context) // (batch_tokens // ds.context))
+    group = [batches.next_batch() for _ in range(epoch)]
+    assert len({batch.tgt_in.shape for batch in group}) == 2  # the last one is smaller
+    seen = []
+    compiled_forward, network = compiled_learner.forward._compiled, compiled_learner.forward._model
+    compiled_learner.forward._compiled = lambda ids: seen.append(len(ids)) or compiled_forward(ids)
+    compiled_learner.forward._model = lambda ids: seen.append(-len(ids)) or network(ids)
+    for learner in (compiled_learner, plain):
+        train_step(learner, group[:1], 1e-3)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for batch in group[1:]:
+            found, expected = train_step(compiled_learner, [batch], 1e-3), train_step(plain, [batch], 1e-3)
+            assert found.loss == pytest.approx(expected.loss, rel=1e-5)
+            assert found.gradient_norm == pytest.approx(expected.gradient_norm, rel=1e-4)
+    assert seen == [*[len(batch.tgt_in) for batch in group[:-1]], -len(group[-1].tgt_in)]
+
+
+def test_what_a_compiled_language_model_reads_twice_is_compiled_for_twice_the_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda model, dynamic: model)
+    run = replace(text_run(tmp_path, r_drop=1.0), compiled=True)
+    assert make_learner(run).forward._shape == (16, 8)

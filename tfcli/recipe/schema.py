@@ -169,7 +169,7 @@ class TrainingSection(Section):
     """Arithmetic of the matrix products; auto takes bf16 where the hardware has it, else fp32."""
     compile: bool | None = None
     """torch.compile the network, which starts a minute or more later and needs a C++ compiler; null: with bf16 products,
-    on CPUs and NVIDIA GPUs, for runs of hours, which gain by it."""
+    on CPUs and NVIDIA GPUs, for runs of hours, which gain by it, but not for a language model."""
     gradient_checkpointing: bool = False
     """Compute each layer anew in the backward pass instead of keeping what it computed: less memory, slower steps, the
     same result."""

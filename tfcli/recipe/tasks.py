@@ -89,7 +89,7 @@ OWNERS: dict[str, tuple[TaskName, ...]] = {
     "training.class_weights": _CLASSIFICATION,
     "training.subword_regularization": _PAIRS,
     "training.subword_sides": _TRANSLATION,
-    "training.compile": _TRANSLATION,
+    "training.compile": _DECODERS,
     "training.sharding": _DECODERS,
     "decoding": _TRANSLATION,
     "scoring": _TRANSLATION,

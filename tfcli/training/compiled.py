@@ -1,12 +1,13 @@
 """torch.compile, decided from the recipe, and used so that a resumed run repeats bit for bit.
 
 Left to itself, torch.compile makes new kernels whenever a batch does not fit the ones it has, so that which kernel a
-batch meets depends on the batches since the program was started. Here kernels are made once, in one of two ways; a
+batch meets depends on the batches since the program was started. Here kernels are made once, in one of three ways; a
 batch that does not fit them (a single sentence, say) runs uncompiled, so that which way a batch goes is a function of
 its shape.
 
 - With sizes left open, on a batch that is the same for every start of a run: on CPUs, which pay for padding.
 - For the one size to which all batches are filled up (`packer.py`): on GPUs with torch's kernel for packed sentences.
+- For the one size that the batches of running text have, all but an epoch's last.
 """
 
 from __future__ import annotations
@@ -170,6 +171,20 @@ class CompiledFilled:
                 f"the network could not be compiled: {str(error).strip().partition(chr(10))[0]}",
                 "set training.compile to false, and report this with the output of tfcli info",
             ) from error
+        return states
+
+
+class CompiledBlocks:
+    """A language model's `forward` on `n_blocks` blocks of `context` pieces, compiled on the first such batch."""
+
+    def __init__(self, model: Network, n_blocks: int, context: int) -> None:
+        self._model = model
+        self._compiled = torch.compile(model, dynamic=False)
+        self._shape = (n_blocks, context)
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        """Return what the network returns."""
+        states: Tensor = (self._compiled if ids.shape == self._shape else self._model)(ids)
         return states
 
 

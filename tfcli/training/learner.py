@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tfcli.corpus.blocks import worst_blocks
 from tfcli.corpus.stream import TextIds
 from tfcli.model.config import ModelConfig
 from tfcli.model.networks import Network, build_network
-from tfcli.training.compiled import CompiledFilled, CompiledForward
+from tfcli.training.compiled import CompiledBlocks, CompiledFilled, CompiledForward
 from tfcli.training.distributed import ALONE, Ranks
 from tfcli.training.ema import Ema
 from tfcli.training.freeze import freeze
@@ -76,6 +77,10 @@ def make_learner(run: Run) -> Learner:
     forward: Callable[..., Tensor] = model
     if packer.fill is not None:
         forward = CompiledFilled(model, packer.fill.size)
+    elif run.compiled and isinstance(run.prepared.train, TextIds):
+        passes = 1 if training.r_drop is None else 2
+        blocks = worst_blocks(run.prepared.train, training.batch_tokens).tgt_in
+        forward = CompiledBlocks(model, passes * len(blocks), blocks.shape[1])
     elif run.compiled:
         forward = CompiledForward(model, run.device, run.precision, training.batch_tokens)
     optimizer = make_optimizer(model, training, run.precision)
