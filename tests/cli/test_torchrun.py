@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import write_small_corpus
-from tfcli.commands import console, ranks
+from tfcli.commands import console, machine, ranks
 from tfcli.errors import RecipeError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,12 +160,12 @@ def test_a_gpu_is_each_ranks_own(monkeypatch):
      ("2", "3", "3")],
 )  # fmt: skip
 def test_ranks_share_the_cores(monkeypatch, ranks_here, given, expected):
-    monkeypatch.setattr(console, "n_cores", lambda: 8)
+    monkeypatch.setattr(machine, "n_cores", lambda: 8)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks_here)
     monkeypatch.setenv("OMP_NUM_THREADS", given or "")
     if given is None:
         monkeypatch.delenv("OMP_NUM_THREADS")
-    console.share_the_cores()
+    machine.share_the_cores()
     assert os.environ.get("OMP_NUM_THREADS") == expected
 
 

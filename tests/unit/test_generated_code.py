@@ -11,7 +11,7 @@ MAX_BYTES = 80e6
 
 PRODUCTS_OF_MANY_SHAPES = """
 import ctypes
-from tfcli.commands.console import share_the_cores
+from tfcli.commands.machine import share_the_cores
 share_the_cores(training=True)
 import torch
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfcli.commands.console import detail, progress, say, say_or_warn, share_the_cores, warn
+from tfcli.commands.console import detail, progress, say, say_or_warn, warn
 from tfcli.commands.eval_plan import tells_labels
 from tfcli.commands.eval_request import Request, recipe_of
 from tfcli.commands.eval_show import measure_aloud
+from tfcli.commands.machine import share_the_cores
 from tfcli.errors import RecipeError
 from tfcli.model.torch_import import import_torch
 

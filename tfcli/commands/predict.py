@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tfcli import __version__
-from tfcli.commands.console import detail, share_the_cores
+from tfcli.commands.console import detail
 from tfcli.commands.line_fields import field_of
+from tfcli.commands.machine import share_the_cores
 from tfcli.commands.options import (
     INPUT_PANEL,
     OUTPUT_PANEL,

@@ -3,7 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from tfcli.commands.console import detail, share_the_cores
+from tfcli.commands.console import detail
+from tfcli.commands.machine import share_the_cores
 from tfcli.errors import RecipeError
 from tfcli.model.torch_import import import_torch
 

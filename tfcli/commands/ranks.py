@@ -6,7 +6,8 @@ torchrun tells in the environment how many there are and which one this is; with
 import os
 from typing import TYPE_CHECKING
 
-from tfcli.commands.console import Verbosity, set_verbosity, share_the_cores
+from tfcli.commands.console import Verbosity, set_verbosity
+from tfcli.commands.machine import share_the_cores
 from tfcli.errors import RecipeError
 from tfcli.training.distributed import ALONE, PATIENCE_SECONDS, Ranks
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfcli.commands.console import n_cores, say, say_or_warn, share_the_cores, warn
+from tfcli.commands.console import say, say_or_warn, warn
+from tfcli.commands.machine import n_cores, share_the_cores
 from tfcli.commands.start import Start
 from tfcli.corpus.initial import Initial
 from tfcli.errors import CheckpointError, RecipeError

@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfcli.commands.console import (
-    Verbosity,
-    keep_compiled_code_at_home,
-    print_json,
-    print_text,
-    say,
-    share_the_cores,
-    verbosity,
-    warn,
-)
+from tfcli.commands.console import Verbosity, print_json, print_text, say, verbosity, warn
 from tfcli.commands.info import cpu_name
+from tfcli.commands.machine import keep_compiled_code_at_home, share_the_cores
 from tfcli.commands.options import (
     DataRootOption,
     DeviceOption,

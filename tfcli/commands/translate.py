@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from tfcli.commands.console import detail, say, share_the_cores
+from tfcli.commands.console import detail, say
 from tfcli.commands.line_fields import field_of
+from tfcli.commands.machine import share_the_cores
 from tfcli.commands.options import (
     INPUT_PANEL,
     OUTPUT_PANEL,
