@@ -1,10 +1,11 @@
-"""How fast whole translations are: engines, precisions and beam sizes, beside CTranslate2 in a plain script.
+"""How fast whole translations are: engines, precisions and beam sizes, beside CTranslate2 in a plain script and `generate`.
 
-    python benchmarks/translate.py MODEL SOURCE [--reference FILE] [--rounds 3] [--only TEXT]
+    python benchmarks/translate.py MODEL SOURCE [--reference FILE] [--rounds 3] [--only TEXT] [--hf PYTHON]
 
 MODEL is a model folder that may be written. Every run is a process of its own, from the start of Python to its end, and
 all are run in turn. Prints medians: wall seconds, sentences and target pieces (end marks included) a second, and the
-highest memory of a process; and BLEU with a reference.
+highest memory of a process; and BLEU with a reference. With --hf, the Python of an environment with transformers, the same
+weights also go through its `generate`, 32, 128 and 512 sentences at a time.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 PLAIN = Path(__file__).parent / "peers" / "ctranslate2_plain.py"
+GENERATE = Path(__file__).parent / "peers" / "hf_generate.py"
+GENERATE_BATCHES = (32, 128, 512)
 
 
 @dataclass
@@ -41,8 +44,9 @@ def main() -> None:
     parser.add_argument("--reference", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="variants whose name holds this")
+    parser.add_argument("--hf", help="the Python of an environment with transformers")
     options = parser.parse_args()
-    variants = [variant for variant in variants_of(options.model) if options.only in variant.name]
+    variants = [variant for variant in variants_of(options.model, options.hf) if options.only in variant.name]
     for variant in variants:  # converts, and warms the disk's cache up
         run(variant, options.source, head=50)
     for _ in range(options.rounds):
@@ -51,7 +55,7 @@ def main() -> None:
     show(variants, options.model, options.reference)
 
 
-def variants_of(model: Path) -> list[Variant]:
+def variants_of(model: Path, hf: str | None) -> list[Variant]:
     tfcli = [sys.executable, "-m", "tfcli", "translate", str(model), "-q"]
     found = []
     for beam in ("1", "5"):
@@ -66,6 +70,10 @@ def variants_of(model: Path) -> list[Variant]:
         for precision in ("fp32", "int8"):
             plain = [sys.executable, str(PLAIN), str(model), precision, beam]
             found.append(Variant(f"plain ctranslate2 {precision}, beam {beam}", plain))
+        for precision in ("fp32", "bf16") if hf else ():
+            for size in GENERATE_BATCHES:
+                generate = [str(hf), str(GENERATE), str(model), precision, beam, str(size)]
+                found.append(Variant(f"generate {precision} by {size}, beam {beam}", generate))
     return found
 
 
