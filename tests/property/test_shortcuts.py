@@ -1,5 +1,6 @@
 """What makes decoding fast changes nothing that is found: groups of pieces, rows that stay, cast weights, threads."""
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,7 +15,7 @@ from tfcli.decoding.engine import SearchSettings
 from tfcli.decoding.greedy import greedy_search
 from tfcli.decoding.hypothesis import LengthPenalty
 from tfcli.decoding.search import TransformerNextPiece, best_continuations
-from tfcli.decoding.torch_engine import TorchEngine
+from tfcli.decoding.torch_engine import TorchEngine, _batches
 from tfcli.decoding.torch_search import Batch, search_with
 from tfcli.model.precision import autocast, with_cast_products
 
@@ -125,6 +126,32 @@ def test_batches_searched_in_threads_give_what_one_thread_gives(tiny_model, beam
     for i in range(45):
         assert [h.ids for h in found[1][i]] == [h.ids for h in found[0][i]]
         assert found[1][i][0].score == pytest.approx(found[0][i][0].score, abs=1e-5)
+
+
+@given(
+    n_items=st.integers(1, 300),
+    rows=st.integers(1, 7),
+    budget=st.integers(1, 5000),
+    n_cores=st.integers(1, 3),
+    draw=st.randoms(use_true_random=False),
+)
+def test_batches_hold_all_items_within_the_budget_and_have_few_numbers_of_rows(
+    n_items, rows, budget, n_cores, draw
+):
+    sizes = [draw.randint(1, 60) for _ in range(n_items)]
+    wanted = SearchSettings(rows, LengthPenalty(1.0), batch_tokens=budget)
+    batches = _batches(sizes, rows, wanted, n_cores)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(sizes)))
+    lengths = [sizes[i] for batch in batches for i in batch]
+    assert lengths == sorted(lengths, reverse=True)
+    step = -(-search.ROWS_STEP // rows)
+    share = max(-(-len(sizes) // n_cores), step)
+    for batch, following in itertools.pairwise([*batches, []]):
+        longest = sizes[batch[0]] * rows
+        assert len(batch) == 1 or len(batch) * longest <= budget
+        if following and len(batch) != share:
+            assert len(batch) % step == 0 or len(batch) < step
+            assert (len(batch) + step) * longest > budget  # as many as fit
 
 
 @pytest.mark.parametrize("kind", [{}, {"positions": "rotary"}, MODERN])

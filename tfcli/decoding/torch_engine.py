@@ -113,17 +113,16 @@ def _in_turn(
 def _batches(sizes: Sequence[int], rows: int, settings: SearchSettings, n_cores: int) -> list[list[int]]:
     """Cut items into batches, longest first: `batch_size` of them, or padded size times `rows` within the budget.
 
-    Where there are few, each core gets its share of them, down to `ROWS_STEP` rows.
+    Where there are few, each core gets its share of them, down to `ROWS_STEP` rows. Rows come by the `ROWS_STEP` where
+    so many fit, as they leave, so that products have few different shapes.
     """
-    largest = max(-(-len(sizes) // n_cores), -(-ROWS_STEP // rows))
-    if settings.batch_size is not None:
-        largest = min(largest, settings.batch_size)
-    batches: list[list[int]] = []
-    for i in sorted(range(len(sizes)), key=lambda i: (-sizes[i], i)):
-        items = len(batches[-1]) + 1 if batches else 0
-        padded = items * rows * sizes[batches[-1][0]] if batches else 0
-        over = settings.batch_size is None and padded > settings.batch_tokens
-        if not batches or over or items > largest:
-            batches.append([])
-        batches[-1].append(i)
+    step = -(-ROWS_STEP // rows)
+    largest = max(-(-len(sizes) // n_cores), step)
+    order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
+    batches = []
+    while order:
+        fitting = settings.batch_tokens // (rows * sizes[order[0]])
+        n = min(settings.batch_size or fitting // step * step or max(1, fitting), largest)
+        batches.append(order[:n])
+        order = order[n:]
     return batches
