@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -11,7 +10,7 @@ import torch
 from tfcli.decoding.forced import force
 from tfcli.decoding.search import ROWS_STEP
 from tfcli.decoding.torch_search import Batch, search_batch
-from tfcli.model.precision import Precision, autocast, with_cast_products
+from tfcli.model.precision import Precision, with_cast_products
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +54,7 @@ class TorchEngine:
             batch = Batch(
                 [sources[i] for i in places], [max_lengths[i] for i in places], [begins[i] for i in places]
             )
-            with self._computing():
+            with torch.inference_mode():
                 return search_batch(self.models, batch, settings, self._device)
 
         yield from self._in_batches(search, [len(source) for source in sources], settings.rows, settings)
@@ -66,7 +65,7 @@ class TorchEngine:
         """Yield each pair's place and its target with log-probabilities, batch by batch, long pairs first."""
 
         def score(places: list[int]) -> list[ForcedTarget]:
-            with self._computing():
+            with torch.inference_mode():
                 return force(
                     self.models, [sources[i] for i in places], [targets[i] for i in places], self._device
                 )
@@ -86,11 +85,6 @@ class TorchEngine:
         batches = _batches(sizes, rows, settings, n_cores)
         for places, found in zip(batches, _in_turn(work, batches, n_cores), strict=True):
             yield from zip(places, found, strict=True)
-
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
-        with torch.inference_mode(), autocast(self._device, self.precision):
-            yield
 
 
 def _in_turn(

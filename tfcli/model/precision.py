@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, TypeVar
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from tfcli.errors import RecipeError
 
@@ -67,8 +68,16 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     return nullcontext()
 
 
+class CastLinear(nn.Linear):
+    """A product in the type of its matrix, whatever comes in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Multiply, as `nn.Linear` does."""
+        return F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+
+
 def with_cast_products(network: Network, precision: Precision) -> Network:
-    """Return what computes as `network` does under `autocast`, with the matrices of its products cast once.
+    """Return what computes as `network` does under `autocast`, outside of it, with the matrices cast once.
 
     It is for reading only: embeddings and norms are those of `network` itself, and nothing of it has a gradient.
     """
@@ -78,6 +87,7 @@ def with_cast_products(network: Network, precision: Precision) -> Network:
     cast = copy.deepcopy(network, shared)
     for module in cast.modules():
         if isinstance(module, nn.Linear):
+            module.__class__ = CastLinear
             for name, parameter in list(module.named_parameters(recurse=False)):
                 setattr(module, name, nn.Parameter(parameter.bfloat16(), requires_grad=False))
     return cast
