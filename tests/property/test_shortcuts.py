@@ -146,13 +146,21 @@ def test_batches_hold_all_items_within_the_budget_and_have_few_numbers_of_rows(
     lengths = [sizes[i] for batch in batches for i in batch]
     assert lengths == sorted(lengths, reverse=True)
     step = -(-search.ROWS_STEP // rows)
-    share = max(-(-len(sizes) // n_cores), step)
-    for batch, following in itertools.pairwise([*batches, []]):
+    left = len(sizes)
+    for number, (batch, following) in enumerate(itertools.pairwise([*batches, []])):
+        if number % n_cores == 0:
+            share = max(-(-left // n_cores), step)
+        left -= len(batch)
         longest = sizes[batch[0]] * rows
         assert len(batch) == 1 or len(batch) * longest <= budget
         if following and len(batch) != share:
             assert len(batch) % step == 0 or len(batch) < step
             assert (len(batch) + step) * longest > budget  # as many as fit
+
+
+def test_the_last_round_of_batches_is_shared_out_among_the_cores():
+    wanted = SearchSettings(5, LengthPenalty(1.0), batch_tokens=8192)
+    assert [len(batch) for batch in _batches([16] * 250, 5, wanted, 2)] == [96, 96, 29, 29]
 
 
 @pytest.mark.parametrize("kind", [{}, {"positions": "rotary"}, MODERN])

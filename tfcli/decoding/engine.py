@@ -39,7 +39,7 @@ class SearchSettings:
     beam_size: int
     length_penalty: LengthPenalty
     n_best: int = 1
-    batch_tokens: int = 4096
+    batch_tokens: int = 6144
     batch_size: int | None = None
     no_repeat_ngram: int | None = None
     min_output_ratio: float = 0.0

@@ -107,16 +107,18 @@ def _in_turn(
 def _batches(sizes: Sequence[int], rows: int, settings: SearchSettings, n_cores: int) -> list[list[int]]:
     """Cut items into batches, longest first: `batch_size` of them, or padded size times `rows` within the budget.
 
-    Where there are few, each core gets its share of them, down to `ROWS_STEP` rows. Rows come by the `ROWS_STEP` where
-    so many fit, as they leave, so that products have few different shapes.
+    They come in rounds of one for each core, and the last round is shared out evenly, down to `ROWS_STEP` rows, so that
+    no core waits long for another. Rows come by the `ROWS_STEP` where so many fit, as they leave, so that products have few
+    different shapes.
     """
     step = -(-ROWS_STEP // rows)
-    largest = max(-(-len(sizes) // n_cores), step)
     order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
-    batches = []
+    batches: list[list[int]] = []
     while order:
+        if len(batches) % n_cores == 0:
+            share = max(-(-len(order) // n_cores), step)
         fitting = settings.batch_tokens // (rows * sizes[order[0]])
-        n = min(settings.batch_size or fitting // step * step or max(1, fitting), largest)
+        n = min(settings.batch_size or fitting // step * step or max(1, fitting), share)
         batches.append(order[:n])
         order = order[n:]
     return batches

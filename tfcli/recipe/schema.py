@@ -219,7 +219,7 @@ class DecodingSection(Section):
     """Longest output: this many pieces for each source piece, plus `max_output_extra`."""
     max_output_extra: Annotated[int, Field(ge=0)] = 10
     """Pieces that the longest output may have on top."""
-    batch_tokens: PositiveInt = 4096
+    batch_tokens: PositiveInt = 6144
     """Padded source pieces times `beam_size` that are decoded at once."""
     batch_size: PositiveInt | None = None
     """Sentences that are decoded at once, in place of `batch_tokens`; null: `batch_tokens` decides."""
