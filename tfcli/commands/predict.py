@@ -97,7 +97,7 @@ def predict(
         typer.Option(
             min=1,
             metavar="K",
-            help=r"So many labels, the most probable first.  \[default: 1]",
+            help=r"So many labels, the most probable first, as tsv.  \[default: 1]",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
@@ -106,7 +106,7 @@ def predict(
         typer.Option(
             "--format",
             metavar="NAME",
-            help=r"text; tsv and jsonl: with probabilities.  \[default: text; tsv with --top]",
+            help=r"text; tsv and jsonl: with probabilities.  \[default: text]",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
@@ -139,7 +139,7 @@ def predict(
     device: DeviceOption = None,
     precision: PrecisionOption = None,
 ) -> None:
-    """Tell the label of each line, with a classifier, or continue it up to its end, with a language model.
+    """Tell the label of each line, with a classifier, or continue it, with a language model.
 
     As many lines out as in, in order; of standard input, or of files. What stands under Search is for language models.
 
