@@ -31,6 +31,12 @@ def test_the_figures_are_those_counted_by_hand() -> None:
     assert (pos.n_reference, pos.precision, pos.recall) == (3, pytest.approx(2 / 3), pytest.approx(2 / 3))
 
 
+def test_precision_is_the_right_share_of_what_was_said_and_recall_that_of_what_is_there() -> None:
+    neg, pos = figures(confusion(["pos"] * 4, ["pos", "neg", "neg", "neg"], ["neg", "pos"]))
+    assert (pos.precision, pos.recall, pos.f1) == (0.25, 1.0, pytest.approx(0.4))
+    assert (neg.precision, neg.recall, neg.f1) == (0.0, 0.0, 0.0)
+
+
 def test_a_label_that_neither_side_has_is_left_out_of_the_mean_and_one_of_one_side_is_not() -> None:
     assert macro_f1(table(np.array([0, 0]), 2)) == 100.0
     assert macro_f1(np.array([[1, 1], [0, 0]])) == pytest.approx(100 * (2 / 3 + 0) / 2)
