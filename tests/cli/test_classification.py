@@ -269,6 +269,20 @@ def test_a_classifier_that_is_resumed_has_the_weights_of_one_that_never_stopped(
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
 
 
+def test_class_weights_change_what_is_learnt_from_labels_of_unequal_number(tmp_path, capsys):
+    recipe = write_labelled(tmp_path)
+    rare = [row for i, row in enumerate(labelled(300, 0)) if row[1] != "wild" or i % 10 == 0]
+    (tmp_path / "train.tsv").write_text(tsv(rare))
+    for out, weights in (("plain", "null"), ("again", "null"), ("balanced", "balanced")):
+        args = ["train", str(recipe), "--out", str(tmp_path / out), "-q", "--set", "training.max_steps=1"]
+        assert main([*args, "--set", f"training.class_weights={weights}"]) == 0
+    plain, again, balanced = (
+        load_file(tmp_path / out / "best" / "model.safetensors") for out in ("plain", "again", "balanced")
+    )
+    assert all((plain[name] == again[name]).all() for name in plain)
+    assert any((plain[name] != balanced[name]).any() for name in plain)
+
+
 def test_a_pair_of_texts_from_json_lines_has_one_label(tmp_path, stdin, capsys):
     recipe = (
         RECIPE.replace("tsv: ", "jsonl: ")
