@@ -35,6 +35,7 @@ BATCHES: dict[str, dict[str, object]] = {
     "7 sentences": {"batch_size": 7},
     "64 sentences": {"batch_size": 64},
     "4,096 tokens": {"batch_tokens": 4096},
+    "6,144 tokens": {"batch_tokens": 6144},
 }
 
 
