@@ -44,7 +44,8 @@ def source_of(path: str, name: str) -> list[str]:
         if isinstance(node, Definition) and ast.get_docstring(node) is not None
         for number in range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
     }
-    numbers = range(definition.lineno, (definition.end_lineno or 0) + 1)
+    first = min(node.lineno for node in (definition, *definition.decorator_list))
+    numbers = range(first, (definition.end_lineno or 0) + 1)
     lines = text.split("\n")
     kept = [lines[number - 1] for number in numbers if number not in left_out]
     return [re.sub(r"  # type: ignore\[.*", "", line) for line in kept]

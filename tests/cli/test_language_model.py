@@ -126,8 +126,17 @@ def test_eval_puts_bits_per_byte_beside_the_expected_ones_of_which_more_is_worse
     ] in shown
 
 
-@pytest.mark.parametrize(("asked", "how"), [(True, "on cpu in fp32, compiled"), (None, "on cpu in bf16\n")])
-def test_a_language_model_is_compiled_where_that_is_asked_for(tmp_path, monkeypatch, capsys, asked, how):
+@pytest.mark.parametrize(
+    ("asked", "batch_tokens", "how"),
+    [
+        (True, 64, "on cpu in fp32, compiled"),
+        (None, 64, "on cpu in bf16\n"),
+        (True, 10**6, "on cpu in fp32\n"),  # the text does not fill a batch
+    ],
+)
+def test_a_language_model_is_compiled_where_that_is_asked_for(
+    tmp_path, monkeypatch, capsys, asked, batch_tokens, how
+):
     monkeypatch.setattr(compiled, "_has_compiler", lambda device: True)
     monkeypatch.setattr(torch, "compile", lambda model, dynamic: made.append(dynamic) or model)
     made = []
@@ -139,10 +148,13 @@ def test_a_language_model_is_compiled_where_that_is_asked_for(tmp_path, monkeypa
         f"training.precision={'fp32' if asked else 'bf16'}",
     ]
     values += [f"training.max_steps={2 if asked else 200_000}"]
+    values.append(f"training.batch_tokens={batch_tokens}")
     rest = [] if asked else ["--dry-run"]
     assert main([*command, *(word for value in values for word in ("--set", value)), *rest]) == 0
-    assert how in capsys.readouterr().err
-    assert made == ([False] if asked else [])
+    said = capsys.readouterr().err
+    assert how in said
+    assert made == ([False] if how.endswith("compiled") else [])
+    assert ("not compiled: the text does not fill a batch" in said) == (batch_tokens > 64)
 
 
 def test_nothing_that_is_said_of_a_language_model_speaks_of_translations(text_run, tmp_path, capsys):

@@ -1,6 +1,5 @@
 """What makes decoding fast changes nothing that is found: groups of pieces, rows that stay, cast weights, threads."""
 
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -129,6 +128,7 @@ def test_batches_searched_in_threads_give_what_one_thread_gives(tiny_model, beam
         assert found[1][i][0].score == pytest.approx(found[0][i][0].score, abs=1e-5)
 
 
+@settings(deadline=None)
 @given(
     n_items=st.integers(1, 300),
     rows=st.integers(1, 7),
@@ -146,16 +146,19 @@ def test_batches_hold_all_items_within_the_budget_and_have_few_numbers_of_rows(
     lengths = [sizes[i] for batch in batches for i in batch]
     assert lengths == sorted(lengths, reverse=True)
     step = -(-search.ROWS_STEP // rows)
-    left = len(sizes)
-    for number, (batch, following) in enumerate(itertools.pairwise([*batches, []])):
-        if number % n_cores == 0:
-            share = max(-(-left // n_cores), step)
-        left -= len(batch)
-        longest = sizes[batch[0]] * rows
-        assert len(batch) == 1 or len(batch) * longest <= budget
-        if following and len(batch) != share:
-            assert len(batch) % step == 0 or len(batch) < step
-            assert (len(batch) + step) * longest > budget  # as many as fit
+    rounds = [batches[first : first + n_cores] for first in range(0, len(batches), n_cores)]
+    for number, round_ in enumerate(rounds, start=1):
+        full = []
+        for batch in round_:
+            longest = sizes[batch[0]] * rows
+            assert len(batch) == 1 or len(batch) * longest <= budget
+            fits = (len(batch) + step) * longest > budget  # so many, and not a step more
+            full.append(fits and (len(batch) % step == 0 or len(batch) < step))
+        shared = [len(batch) for batch, is_full in zip(round_, full, strict=True) if not is_full]
+        if number < len(rounds) - 1:
+            assert not shared  # only what is left in the end is shared out
+        elif shared and len(round_) == n_cores:
+            assert max(shared) - min(shared) <= max(1, step)
 
 
 def test_the_last_round_of_batches_is_shared_out_among_the_cores():

@@ -328,6 +328,16 @@ def test_other_scoring_chooses_the_best_model_anew(tmp_path):
     assert "the best model is chosen anew" in " ".join(other.reporter.notes)
 
 
+def test_how_many_are_translated_at_once_is_no_other_scoring(tmp_path):
+    run = make_run(tmp_path, max_steps=4, validate=lambda model: 90.0)
+    fit(run)
+    other = make_run(tmp_path, max_steps=8, validate=lambda model: 30.0)
+    decoding = other.recipe.decoding.model_copy(update={"batch_tokens": 77, "batch_size": 3})
+    other = replace(other, recipe=other.recipe.model_copy(update={"decoding": decoding}))
+    assert fit(other).best_score == 90.0
+    assert "decoding.batch_tokens" in " ".join(other.reporter.notes)
+
+
 def test_a_full_disk_leaves_the_last_good_checkpoint_and_says_what_to_do(tmp_path, monkeypatch):
     run = make_run(tmp_path)
     saved = folder_module.save_file

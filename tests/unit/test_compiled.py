@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from tfcli.corpus.blocks import BlockBatches
 from tfcli.errors import RecipeError, TrainingError
 from tfcli.recipe.schema import TrainingSection
 from tfcli.training import compiled
-from tfcli.training.compiled import CompiledForward, example_batch, pick_compile
+from tfcli.training.compiled import CompiledBlocks, CompiledForward, example_batch, pick_compile
 from tfcli.training.learner import make_learner
 from tfcli.training.step import train_step
 
@@ -137,8 +138,6 @@ class NeverCompiles:
         self.message = message
 
     def __call__(self, model, **how):
-        assert how == {"dynamic": False, "fullgraph": True}
-
         def fail(*inputs):
             raise TorchDynamoException(self.message)
 
@@ -159,6 +158,15 @@ def test_a_network_that_cannot_be_compiled_is_told_with_the_setting_to_change(tm
     with pytest.raises(TrainingError, match=r"^the network could not be compiled: no such kernel$") as caught:
         learner.forward(*filled_batch(learner, run))
     assert "training.compile to false" in caught.value.hint
+
+
+def test_so_is_one_that_is_compiled_for_batches_of_any_size_or_for_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", NeverCompiles("no such kernel"))
+    learner = make_learner(make_run(tmp_path, compile=True))
+    blocks = CompiledBlocks(learner.model, 2, 8)
+    for call in (partial(learner.forward, None), partial(blocks, torch.zeros(2, 8))):
+        with pytest.raises(TrainingError, match="could not be compiled: no such kernel"):
+            call()
 
 
 def test_memory_that_runs_out_in_a_compiled_network_is_no_failure_to_compile(tmp_path, monkeypatch):

@@ -83,8 +83,8 @@ def test_empty_hypotheses_are_counted_where_a_reference_is_not() -> None:
 def test_lines_of_which_each_stands_there_many_times_look_like_labels() -> None:
     said, reference = ["pos", "neg"] * 10, ["pos", "pos", "neg", "neg"] * 5
     assert labels_warning(said, [reference]) == (
-        "20 lines, and no more than 2 different ones: labels are no translations, "
-        "and --metric accuracy --metric macro-f1 scores them"
+        "20 lines, and no more than 2 different ones: if they are labels, "
+        "--metric accuracy --metric macro-f1 scores them"
     )
     assert labels_warning(said[:8], [reference[:8]]) is None  # too few to tell
     sentences = [f"sentence {n}" for n in range(20)]

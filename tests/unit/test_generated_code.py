@@ -1,10 +1,13 @@
 """What is generated for each shape of a product does not pile up."""
 
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from tfcli.commands.machine import share_the_cores
 
 # Above what 64 entries of each cache took where this was measured (30 MB), below what 1,024 took (160 MB).
 MAX_BYTES = 80e6
@@ -35,6 +38,18 @@ before = used_bytes()
 multiply(110, 400)
 print(used_bytes() - before)
 """
+
+
+def test_more_shapes_are_kept_to_translate_than_to_train_and_what_the_user_set_stays(monkeypatch):
+    names = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+    for training, expected in ((True, "64"), (False, "256")):
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+        share_the_cores(training=training)
+        assert [os.environ[name] for name in names] == [expected] * 2
+    monkeypatch.setenv(names[1], "7")
+    share_the_cores(training=True)
+    assert os.environ[names[1]] == "7"
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")

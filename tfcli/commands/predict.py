@@ -97,7 +97,7 @@ def predict(
         typer.Option(
             min=1,
             metavar="K",
-            help=r"So many labels, the most probable first, as tsv.  \[default: 1]",
+            help=r"So many labels, the most probable first.  \[default: 1]",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
@@ -106,7 +106,7 @@ def predict(
         typer.Option(
             "--format",
             metavar="NAME",
-            help=r"text; tsv and jsonl: with probabilities.  \[default: text]",
+            help=r"text; tsv (default of --top), jsonl: with probabilities.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,
@@ -174,6 +174,12 @@ def predict(
     else:
         description.require_labels()
         _refuse_for("language models", of_text.given)
+        if place is not None and description.info.get("pairs_of_texts"):
+            option = f"--column {column}" if column is not None else f"--field {field}"
+            raise RecipeError(
+                f"{option}: takes one text of a line, and {description.folder} tells the label of two",
+                "leave it out, and give lines of two texts, parted by a tab",
+            )
         share_the_cores()
         work = _labelling(description, wishes, force=force)
         work.terms |= {"top": top or 1}
@@ -196,11 +202,6 @@ def _labelling(description: "ModelDescription", wishes: _Wishes, *, force: bool)
     from tfcli.decoding.labeller import load_labeller
     from tfcli.decoding.stream import StreamSettings
 
-    if wishes.place is not None and description.info.get("pairs_of_texts"):
-        raise RecipeError(
-            "--column and --field take one text of a line, and RUN tells the label of two",
-            "leave it out, and give lines of two texts, parted by a tab",
-        )
     labeller = load_labeller(description, wishes.device, wishes.precision)
     detail(f"{description.folder}: {labeller.device}, {labeller.precision}, {len(labeller.labels)} labels")
     settings = StreamSettings(

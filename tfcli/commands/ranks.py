@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tfcli.commands.console import Verbosity, set_verbosity
 from tfcli.commands.machine import share_the_cores
 from tfcli.errors import RecipeError
+from tfcli.model.torch_import import import_torch
 from tfcli.training.distributed import ALONE, PATIENCE_SECONDS, Ranks
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def meet(device: str | None) -> tuple[Ranks, str | None]:
     if os.environ["RANK"] != "0":
         set_verbosity(Verbosity.ERRORS)
     share_the_cores(training=True)
+    import_torch()
     from datetime import timedelta
 
     from torch.distributed.rendezvous import rendezvous

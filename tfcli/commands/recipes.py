@@ -10,6 +10,7 @@ from tfcli.commands.machine import n_cores, share_the_cores
 from tfcli.commands.start import Start
 from tfcli.corpus.initial import Initial
 from tfcli.errors import CheckpointError, RecipeError
+from tfcli.model.torch_import import import_torch
 from tfcli.wording import counted
 
 if TYPE_CHECKING:
@@ -268,6 +269,7 @@ def _refuse_other_text(recipe: "Recipe", files: TextFiles, run_dir: Path) -> Non
 
 def _machine(device: str | None) -> "Machine":
     share_the_cores(training=True)
+    import_torch()
     from tfcli.model.precision import has_native_bf16, pick_device
     from tfcli.recipe.choose import Machine
 

@@ -238,6 +238,8 @@ def _make_run(
     reporter: ConsoleReporter,
     interruption: Interruption,
 ) -> "Run":
+    from tfcli.corpus.blocks import always_fills_a_batch
+    from tfcli.corpus.stream import TextIds
     from tfcli.model.config import ModelConfig
     from tfcli.model.precision import pick_device, pick_precision
     from tfcli.model.varlen import has_varlen
@@ -257,10 +259,18 @@ def _make_run(
         and begun.get("training.varlen") is not False
         and has_varlen(device, precision, config)
     )
-    # what a language model gains has not been measured: it is compiled where that is asked for
+    # compiling a language model took 52 s and made it 1.14 times as fast, once: where that is asked for
     compiled = (recipe.task == "translation" or recipe.training.compile is True) and pick_compile(
         recipe.training, device, precision, begun.get("training.compile"), varlen=varlen
     )
+    batch_tokens = recipe.training.batch_tokens
+    if (
+        compiled
+        and isinstance(prepared.train, TextIds)
+        and not always_fills_a_batch(prepared.train, batch_tokens)
+    ):
+        say("not compiled: the text does not fill a batch (training.batch_tokens) wherever an epoch begins")
+        compiled = False
     how = f"{precision}, compiled" if compiled else precision
     say(f"{run_dir}: {counted(len(prepared.train), TASKS[recipe.task].entry)}, training on {device} in {how}")
     return Run(

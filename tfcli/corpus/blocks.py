@@ -121,8 +121,13 @@ def blocks_at(
     return Batch(np.zeros((len(starts), 0), dtype=np.int64), tgt_in, tgt_out, starts, position)
 
 
+def always_fills_a_batch(ds: TextIds, batch_tokens: int) -> bool:
+    """Return whether every epoch has a batch of the largest size, wherever its first block begins."""
+    return max(1, batch_tokens // ds.context) * ds.context + ds.context - 1 <= len(ds)
+
+
 def worst_blocks(ds: TextIds, batch_tokens: int) -> Batch:
-    """Return a batch of the largest size, as all but an epoch's last one are."""
+    """Return a batch of the largest size, as all but an epoch's last one are where the text fills one."""
     n_blocks = min(max(1, batch_tokens // ds.context), len(ds) // ds.context)
     return blocks_at(ds, np.arange(n_blocks) * ds.context)
 

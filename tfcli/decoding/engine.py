@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from tfcli.decoding.hypothesis import LengthPenalty
+from tfcli.recipe.schema import DecodingSection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from tfcli.decoding.hypothesis import ForcedTarget, Hypothesis
-    from tfcli.recipe.schema import DecodingSection
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class SearchSettings:
     beam_size: int
     length_penalty: LengthPenalty
     n_best: int = 1
-    batch_tokens: int = 6144
+    batch_tokens: int = DecodingSection.model_fields["batch_tokens"].default
     batch_size: int | None = None
     no_repeat_ngram: int | None = None
     min_output_ratio: float = 0.0

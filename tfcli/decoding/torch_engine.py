@@ -107,16 +107,16 @@ def _in_turn(
 def _batches(sizes: Sequence[int], rows: int, settings: SearchSettings, n_cores: int) -> list[list[int]]:
     """Cut items into batches, longest first: `batch_size` of them, or padded size times `rows` within the budget.
 
-    They come in rounds of one for each core, and the last round is shared out evenly, down to `ROWS_STEP` rows, so that
-    no core waits long for another. Rows come by the `ROWS_STEP` where so many fit, as they leave, so that products have few
+    They come in rounds of one for each core, and what is left for the last round is shared out evenly, down to `ROWS_STEP`
+    rows, so that no core waits long for another. Rows come by the `ROWS_STEP` where so many fit, as they leave, so that products have few
     different shapes.
     """
     step = -(-ROWS_STEP // rows)
     order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
     batches: list[list[int]] = []
     while order:
-        if len(batches) % n_cores == 0:
-            share = max(-(-len(order) // n_cores), step)
+        cores_left = n_cores - len(batches) % n_cores
+        share = max(-(-len(order) // cores_left), step)
         fitting = settings.batch_tokens // (rows * sizes[order[0]])
         n = min(settings.batch_size or fitting // step * step or max(1, fitting), share)
         batches.append(order[:n])

@@ -79,10 +79,10 @@ class Validation(Corpus):
     """Aligned text, or how much of the training text is held out for the purpose: `pairs` or `fraction`."""
 
     pairs: PositiveInt | None = None
-    """This many pairs of the training text, chosen by a hash of their sources, are held out of training."""
+    """This many pairs of the training text, chosen by a hash of their sources, are held out of training; or texts with labels."""
     fraction: Annotated[float, Field(gt=0, le=0.5)] | None = None
-    """About this share of the training text's pairs is held out, likewise; of running text its last part, counted in
-    characters."""
+    """About this share of the training text's pairs, or texts with labels, is held out, likewise; of running text its last
+    part, counted in characters."""
 
     @property
     def held_out(self) -> bool:

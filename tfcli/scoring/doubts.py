@@ -47,8 +47,8 @@ def labels_warning(hypotheses: Sequence[str], references: Sequence[Sequence[str]
     if any(len(line.split()) > LABEL_WORDS for line in different):
         return None
     return (
-        f"{counted(len(hypotheses), 'line')}, and no more than {len(different)} different ones: labels are no translations, "
-        "and --metric accuracy --metric macro-f1 scores them"
+        f"{counted(len(hypotheses), 'line')}, and no more than {len(different)} different ones: if they are labels, "
+        "--metric accuracy --metric macro-f1 scores them"
     )
 
 

@@ -30,6 +30,8 @@ from tfcli.model.precision import autocast
 from tfcli.training.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from tfcli.model.config import ModelConfig
@@ -118,8 +120,7 @@ class CompiledForward:
             self._compile()
             self._is_compiled = True
         with torch.compiler.set_stance("eager_on_recompile"):
-            states: Tensor = self._compiled(*inputs)
-        return states
+            return _told(self._compiled, *inputs)
 
     def _compile(self) -> None:
         """Run the example forwards and backwards; gradients and random numbers are left as they were."""
@@ -129,8 +130,8 @@ class CompiledForward:
         devices = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices), torch.enable_grad():
             with autocast(device, precision):
-                states = self._compiled(*example_batch(batch_tokens, self._model.config, device))
-            states.float().sum().backward()
+                states = _told(self._compiled, *example_batch(batch_tokens, self._model.config, device))
+            states.float().sum().backward()  # type: ignore[no-untyped-call]
         for parameter, grad in zip(self._model.parameters(), kept, strict=True):
             parameter.grad = grad
 
@@ -149,29 +150,15 @@ class CompiledFilled:
     def __call__(
         self, src: Tensor, tgt_in: Tensor, src_packing: VarlenPacking, tgt_packing: VarlenPacking
     ) -> Tensor:
-        """Return what the network returns.
-
-        Raises: TrainingError when the network cannot be compiled.
-        """
+        """Return what the network returns."""
         from torch._dynamo import mark_dynamic  # here, where the compiler is loaded anyway
-        from torch._dynamo.exc import TorchDynamoException
 
-        states: Tensor
         if not (len(src) == len(tgt_in) == self._size):
-            states = self._model(src, tgt_in, src_packing, tgt_packing)
+            states: Tensor = self._model(src, tgt_in, src_packing, tgt_packing)
             return states
         for packing in (src_packing, tgt_packing):
             mark_dynamic(packing.offsets, 0)
-        try:
-            states = self._compiled(src, tgt_in, src_packing, tgt_packing)
-        except TorchDynamoException as error:
-            if is_out_of_memory(error):
-                raise
-            raise TrainingError(
-                f"the network could not be compiled: {str(error).strip().partition(chr(10))[0]}",
-                "set training.compile to false, and report this with the output of tfcli info",
-            ) from error
-        return states
+        return _told(self._compiled, src, tgt_in, src_packing, tgt_packing)
 
 
 class CompiledBlocks:
@@ -184,8 +171,28 @@ class CompiledBlocks:
 
     def __call__(self, ids: Tensor) -> Tensor:
         """Return what the network returns."""
-        states: Tensor = (self._compiled if ids.shape == self._shape else self._model)(ids)
+        if ids.shape == self._shape:
+            return _told(self._compiled, ids)
+        states: Tensor = self._model(ids)
         return states
+
+
+def _told(compiled: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """Call a compiled network, which is compiled by it if need be.
+
+    Raises: TrainingError when it cannot be compiled.
+    """
+    from torch._dynamo.exc import TorchDynamoException
+
+    try:
+        return compiled(*inputs)
+    except TorchDynamoException as error:
+        if is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"the network could not be compiled: {str(error).strip().partition(chr(10))[0]}",
+            "set training.compile to false, and report this with the output of tfcli info",
+        ) from error
 
 
 def example_batch(

@@ -48,6 +48,9 @@ DECIDED_LATELY = {
     },
 }
 
+# What changes no translation, apart from ties within rounding, and is lowered where memory runs out.
+HOW_MANY_AT_ONCE = ("decoding.batch_tokens:", "decoding.batch_size:")
+
 
 def resume(run: Run, learner: Learner) -> TrainingState:
     """Put the newest whole checkpoint back into the learner and return its state; a new one where there is none.
@@ -76,7 +79,10 @@ def resume(run: Run, learner: Learner) -> TrainingState:
     end = _read_end(run)
     if end is not None and end["step"] == state.step:
         state.best_step, state.best_score = end["best_step"], end["best_score"]  # the average counts as well
-    if any(change.startswith(("decoding.", "scoring.")) for change in changes) and not is_over(run, state):
+    of_another_kind = (change for change in changes if not change.startswith(HOW_MANY_AT_ONCE))
+    if any(change.startswith(("decoding.", "scoring.")) for change in of_another_kind) and not is_over(
+        run, state
+    ):
         run.reporter.note("validation scores so far are of another kind: the best model is chosen anew")
         state.best_score, state.validations_since_best = None, 0
     if state.step > run.recipe.training.max_steps:
