@@ -1,13 +1,36 @@
 """Where in a line its text stands, as `--column` and `--field` say it."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from tfcli.commands.options import INPUT_PANEL
 from tfcli.commands.translate_jobs import OutputFormat
 from tfcli.errors import RecipeError
 
 if TYPE_CHECKING:
     from tfcli.text.fields import Field
+
+ColumnOption = Annotated[
+    int | None,
+    typer.Option(
+        "--column",
+        min=1,
+        metavar="N",
+        help="Read this column of tab-separated text; adds one.",
+        rich_help_panel=INPUT_PANEL,
+    ),
+]
+FieldOption = Annotated[
+    str | None,
+    typer.Option(
+        "--field",
+        metavar="NAME",
+        help="Read this field of JSON lines; adds the result.",
+        rich_help_panel=INPUT_PANEL,
+    ),
+]
 
 
 def field_of(

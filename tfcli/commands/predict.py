@@ -9,10 +9,9 @@ import typer
 
 from tfcli import __version__
 from tfcli.commands.console import detail
-from tfcli.commands.line_fields import field_of
+from tfcli.commands.line_fields import ColumnOption, FieldOption, field_of
 from tfcli.commands.machine import share_the_cores
 from tfcli.commands.options import (
-    INPUT_PANEL,
     OUTPUT_PANEL,
     DeviceOption,
     ForceOption,
@@ -75,23 +74,8 @@ def predict(
     out: ResultsOption = None,
     suffix: SuffixOption = None,
     force: ForceOption = False,
-    column: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Read this column of tab-separated text; adds one.",
-            rich_help_panel=INPUT_PANEL,
-        ),
-    ] = None,
-    field: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Read this field of JSON lines; adds prediction.",
-            rich_help_panel=INPUT_PANEL,
-        ),
-    ] = None,
+    column: ColumnOption = None,
+    field: FieldOption = None,
     top: Annotated[
         int | None,
         typer.Option(

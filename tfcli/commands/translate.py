@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tfcli.commands.console import detail, say
-from tfcli.commands.line_fields import field_of
+from tfcli.commands.line_fields import ColumnOption, FieldOption, field_of
 from tfcli.commands.machine import share_the_cores
 from tfcli.commands.options import (
     INPUT_PANEL,
@@ -94,23 +94,8 @@ def translate(
     out: ResultsOption = None,
     suffix: SuffixOption = None,
     force: ForceOption = False,
-    column: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            metavar="N",
-            help="Translate this column of tab-separated text; adds one.",
-            rich_help_panel=INPUT_PANEL,
-        ),
-    ] = None,
-    field: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Translate this field of JSON lines; adds translation.",
-            rich_help_panel=INPUT_PANEL,
-        ),
-    ] = None,
+    column: ColumnOption = None,
+    field: FieldOption = None,
     on_long: Annotated[
         LongLines,
         typer.Option(
