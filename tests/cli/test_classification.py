@@ -309,7 +309,7 @@ def test_a_pair_of_texts_from_json_lines_has_one_label(tmp_path, stdin, capsys):
     error = failed(capsys, 3, "predict", tmp_path / "run")
     assert "standard input:1: expected two texts, parted by a tab; got 0 tabs" in error
     error = failed(capsys, 2, "predict", tmp_path / "run", "--column", 1)
-    assert "--column and --field take one text of a line, and RUN tells the label of two" in error
+    assert f"--column 1: takes one text of a line, and {tmp_path / 'run'} tells the label of two" in error
 
 
 def test_texts_that_are_taken_for_labels_are_doubted(tmp_path, capsys):

@@ -161,7 +161,7 @@ def predict(
         if place is not None and description.info.get("pairs_of_texts"):
             option = f"--column {column}" if column is not None else f"--field {field}"
             raise RecipeError(
-                f"{option}: takes one text of a line, and {description.folder} tells the label of two",
+                f"{option}: takes one text of a line, and {run} tells the label of two",
                 "leave it out, and give lines of two texts, parted by a tab",
             )
         share_the_cores()
