@@ -20,6 +20,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from tfcli.errors import CheckpointError, TrainingError
+from tfcli.recipe.tasks import TASKS
 from tfcli.training.checkpoint import checkpoint_folders, delete_checkpoint, read_checkpoint, restore, step_of
 from tfcli.training.initial import begin
 from tfcli.training.learner import make_learner
@@ -76,7 +77,7 @@ def account_skipped(run: Run, state: TrainingState, batches: Sequence[Batch]) ->
     names = [name for of_rank in of_ranks for name in json.loads(of_rank)]
     run.reporter.warn(
         f"step {state.step}: loss or gradient is not finite; the update was skipped "
-        f"({_name_some(names, run.run_dir, _unit(batches))})"
+        f"({_name_some(names, run.run_dir, TASKS[run.recipe.task].entry)})"
     )
 
 
