@@ -20,11 +20,12 @@ FILE = "initial.json"
 
 @dataclass(frozen=True)
 class Initial:
-    """A model folder that a run starts from: the SHA-256 of its weights, and what it says of sections of a recipe."""
+    """A model folder that a run starts from: the SHA-256 of its weights, what it says of sections of a recipe, its task."""
 
     folder: str
     sha256: str
     sections: dict[str, dict[str, Any]]
+    task: str = "translation"
 
 
 def read_initial(run_dir: Path) -> Initial | None:
@@ -35,7 +36,8 @@ def read_initial(run_dir: Path) -> Initial | None:
     path = run_dir / FILE
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-        return Initial(str(values["folder"]), str(values["sha256"]), dict(values["sections"]))
+        task = str(values.get("task", "translation"))
+        return Initial(str(values["folder"]), str(values["sha256"]), dict(values["sections"]), task)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:

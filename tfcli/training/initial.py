@@ -34,6 +34,9 @@ SIZES = (
     "n_encoder_layers", "n_decoder_layers", "d_model", "d_ff", "n_heads", "n_kv_heads", "qk_norm", "norm",
     "norm_kind", "bias", "positions", "activation", "tie_embeddings",
 )  # fmt: skip
+# A decoder without attention to a memory has the weights of an encoder: what a language model lends to a classifier.
+AS_ENCODER = {"decoder": "encoder", "decoder_norm": "encoder_norm"}
+OTHER_SIDE = {"src_embedding": "tgt_embedding", "tgt_embedding": "src_embedding"}
 TOKENIZER_KEYS = ("kind", "shared", "byte_fallback", "character_coverage", "normalization", "symbols")
 
 
@@ -45,11 +48,19 @@ def open_initial(path: Path) -> Initial:
     folder = find_model_folder(path).absolute()
     info, tokenizer = read_config(folder / "config.json"), Tokenizer.load(folder)
     try:
-        config = ModelConfig.from_dict(info["model"], str(folder / "config.json")).to_dict()
+        config = ModelConfig.from_dict(info["model"], str(folder / "config.json"))
     except (KeyError, TypeError) as error:
         raise CheckpointError(
             f"{folder / 'config.json'}: damaged: {error}", "copy the whole folder again from where it came"
         ) from error
+    # a stack of no layers is one that the model does not have, and has nothing to say of
+    absent = {"translation": "", "language_model": "n_encoder_layers", "classification": "n_decoder_layers"}
+    values = config.to_dict()
+    sizes = {key: values[key] for key in (*SIZES, "max_positions") if key != absent[config.task]}
+    if config.task == "language_model":
+        sizes["n_encoder_layers"] = (
+            config.n_decoder_layers
+        )  # of a classifier or translator that starts from it
     both = [settings_of_model(model) for model in (tokenizer.src_model, tokenizer.tgt_model)]
     return Initial(
         folder=str(folder),
@@ -60,9 +71,9 @@ def open_initial(path: Path) -> Initial:
                 "vocab_size": max(settings["vocab_size"] for settings in both),
                 "shared": tokenizer.shared,
             },
-            # a stack of no layers is one that the model does not have, and has nothing to say of
-            "model": {key: config[key] for key in (*SIZES, "max_positions") if config[key] != 0},
+            "model": sizes,
         },
+        task=config.task,
     )
 
 
@@ -75,6 +86,8 @@ def refuse_another_network(recipe: Recipe, initial: Initial) -> None:
     learned = recipe.model.positions == "learned"
     places = [("tokenizer", key) for key in TOKENIZER_KEYS]
     places += [("model", key) for key in (*SIZES, *(["max_positions"] if learned else []))]
+    if recipe.task == "translation" and initial.task == "language_model":
+        places.remove(("model", "n_encoder_layers"))  # it lends a translator its decoder alone
     wanted = own_values(recipe)
     different = [
         (section, key)
@@ -125,12 +138,17 @@ def _fitting(
     """Return the weights that the network begins with, and which parts of it stay random.
 
     From a model of the same task, with the same labels where it is a classifier, all are taken. Else those that both
-    networks have are, but for the output: it tells pieces from labels, or other labels.
+    networks have are, but for the output: it tells pieces from labels, or other labels. The decoder of a language model
+    becomes the encoder of a classifier. Embeddings of one side serve the other where the model has no more of them: the
+    pieces are the same.
     """
     info = read_config(folder / "config.json")
     labels = list(run.prepared.labels.names) if run.prepared.labels is not None else None
     if info.get("task", "translation") == run.recipe.task and info.get("labels") == labels:
         return tensors, []
+    if (info.get("task"), run.recipe.task) == ("language_model", "classification"):
+        tensors = {_renamed(name, AS_ENCODER): tensor for name, tensor in tensors.items()}
+    tensors = {_renamed(name, OTHER_SIDE): tensor for name, tensor in tensors.items()} | tensors
     own = model_tensors(learner.model)
     taken = {
         name: tensors[name]
@@ -143,6 +161,11 @@ def _fitting(
             "start from a model with an encoder or a decoder of the same sizes",
         )
     return {**own, **taken}, sorted({name.partition(".")[0] for name in own.keys() - taken.keys()})
+
+
+def _renamed(name: str, parts: dict[str, str]) -> str:
+    part, dot, rest = name.partition(".")
+    return parts.get(part, part) + dot + rest
 
 
 def _same(wanted: Any, has: Any) -> bool:
