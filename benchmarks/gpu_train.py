@@ -13,25 +13,22 @@ noted, and the next part begins; when the minutes are used up, the rest is left 
 
 import argparse
 import contextlib
-import gc
-import json
 import math
 import statistics
 import tempfile
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from parts import Report, free, machine, peak_memory, wait
 
 from tfcli.corpus.batches import Batch, TrainingBatches
 from tfcli.corpus.prepare import Prepared
 from tfcli.corpus.shards import IdBlock, ParallelIds, ShardWriter, id_dtype
 from tfcli.model.config import ModelConfig
-from tfcli.model.precision import has_native_bf16
 from tfcli.model.varlen import has_varlen
 from tfcli.recipe.loader import build_recipe
 from tfcli.training import step as step_module
@@ -110,8 +107,8 @@ def main() -> None:
         seconds = min(args.seconds, 1.0) if args.tiny else args.seconds
         bench = Bench(torch.device(args.device), vocab_size, batch_tokens, seconds, args.tiny, ids)
         found = Report(args.out, time.monotonic() + 60 * args.minutes)
-        found.part("machine", lambda: machine(bench))
-        products = found.part("bf16 products", lambda: products_rate(bench)) or {}
+        found.part("machine", lambda: machine(bench.device) | {"batch_tokens": bench.batch_tokens})
+        products = found.part("bf16 products", lambda: products_rate(bench))
         peak = products.get("flops_per_second")
         for name, work in parts(bench, peak).items():
             found.part(name, work)
@@ -143,34 +140,6 @@ def parts(bench: Bench, peak: float | None) -> dict[str, Any]:
     }
 
 
-class Report:
-    """Runs parts, prints a line for each, and keeps all of it in a file."""
-
-    def __init__(self, path: Path, end: float) -> None:
-        self._path, self._end = path, end
-        self._found: dict[str, Any] = {}
-
-    def part(self, name: str, work: Any) -> Any:
-        """Run one part; what goes wrong is noted."""
-        start_time = time.monotonic()
-        if start_time > self._end:
-            result: dict[str, Any] = {"skipped": "the minutes are used up"}
-        else:
-            try:
-                result = work()
-            except Exception as error:  # a benchmark on a borrowed machine: the rest is worth having
-                result = {
-                    "error": f"{type(error).__name__}: {error}",
-                    "trace": traceback.format_exc()[-3000:],
-                }
-        result["part_seconds"] = round(time.monotonic() - start_time, 1)
-        self._found[name] = result
-        self._path.write_text(json.dumps(self._found, indent=1) + "\n")
-        shown = {key: value for key, value in result.items() if key not in ("trace", "losses")}
-        print(f"{name}: {json.dumps(shown)[:900]}", flush=True)
-        return result
-
-
 def generate(folder: Path, n_pairs: int, vocab_size: int, longest: int) -> ParallelIds:
     """Write pairs with lengths as those of news text: log-normal, mean 27, and a target of 0.7 to 1.5 times the source."""
     generator = np.random.default_rng(1)
@@ -189,29 +158,17 @@ def generate(folder: Path, n_pairs: int, vocab_size: int, longest: int) -> Paral
     return ParallelIds.open(folder)
 
 
-def machine(bench: Bench) -> dict[str, Any]:
-    """Return what was measured on."""
-    found = {"torch": torch.__version__, "batch_tokens": bench.batch_tokens, "device": str(bench.device)}
-    if bench.device.type == "cuda":
-        found |= {
-            "gpu": torch.cuda.get_device_name(bench.device),
-            "capability": torch.cuda.get_device_capability(bench.device),
-            "memory_mib": torch.cuda.get_device_properties(bench.device).total_memory // 2**20,
-        }
-    return found | {"native_bf16": has_native_bf16(bench.device)}
-
-
 def products_rate(bench: Bench) -> dict[str, float]:
     """Return the rate of large bf16 products: the best of some rounds."""
     size, rounds = (256, 3) if bench.device.type == "cpu" else (8192, 10)
     a, b = (torch.randn(size, size, device=bench.device).bfloat16() for _ in range(2))
     rates = []
     for _ in range(rounds):
-        wait(bench)
+        wait(bench.device)
         start_time = time.perf_counter()
         for _ in range(5):
             a @ b
-        wait(bench)
+        wait(bench.device)
         rates.append(5 * 2 * size**3 / (time.perf_counter() - start_time))
     return {"flops_per_second": max(rates), "median": statistics.median(rates)}
 
@@ -298,10 +255,10 @@ def measure(
     """Return rate, memory and losses of `update` on batch after batch."""
     start_time = time.perf_counter()
     losses = [update(batches.next_batch())]
-    wait(bench)
+    wait(bench.device)
     first = time.perf_counter() - start_time
     losses += [update(batches.next_batch()) for _ in range(WARM_UP_STEPS)]
-    wait(bench)
+    wait(bench.device)
     tokens, flops, seconds = 0, 0.0, []
     start_time = last = time.perf_counter()
     while time.perf_counter() - start_time < bench.seconds:
@@ -311,9 +268,8 @@ def measure(
         seconds.append(now - last)
         last = now
         tokens, flops = tokens + batch.n_tokens, flops + count_flops(config, batch)
-    wait(bench)
+    wait(bench.device)
     taken = time.perf_counter() - start_time
-    cuda = bench.device.type == "cuda"
     return {
         "target_tokens_per_second": round(tokens / taken),
         "tflops_per_second": flops / taken / 1e12,
@@ -321,7 +277,7 @@ def measure(
         "median_step_seconds": statistics.median(seconds),
         "first_step_seconds": first,
         "steps": len(seconds),
-        "peak_memory_mib": torch.cuda.max_memory_allocated(bench.device) / 2**20 if cuda else None,
+        "peak_memory_mib": peak_memory(bench.device),
         "losses": [losses[0], losses[len(losses) // 2], losses[-1]],
         "finite": all(map(math.isfinite, losses)),
     }
@@ -360,19 +316,10 @@ def marian(bench: Bench, preset: str, peak: float | None) -> dict[str, Any]:
     return measure(bench, config, peak, bench.batches(), marian_update(config, bench.device, RATE))
 
 
-def wait(bench: Bench) -> None:
-    """Wait until the device has done all that it was asked for."""
-    if bench.device.type == "cuda":
-        torch.cuda.synchronize(bench.device)
-
-
 def tidy(bench: Bench) -> None:
     """Free what the part before has left."""
     torch.compiler.reset()
-    gc.collect()
-    if bench.device.type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(bench.device)
+    free(bench.device)
 
 
 if __name__ == "__main__":

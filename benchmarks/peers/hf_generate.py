@@ -1,8 +1,8 @@
-"""A model of tfcli's, its weights copied into transformers' M2M100 (the same network), translated with `generate`.
+"""A model of tfcli's, its weights copied into the same network of transformers', translated with `generate`.
 
     python hf_generate.py MODEL_FOLDER PRECISION BEAM_SIZE BATCH_SIZE < SOURCE > TRANSLATIONS
 
-It takes pre-norm networks with sinusoidal positions and one matrix for all embeddings, as presets `tiny` and `small` make them.
+Pre-norm networks become an M2M100, post-norm ones a Marian; `cannot_copy` says which networks neither can be.
 Sources are sorted by length and translated BATCH_SIZE at a time. Needs torch, transformers, sentencepiece and safetensors.
 """
 
@@ -15,8 +15,9 @@ import sentencepiece
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import M2M100Config, M2M100ForConditionalGeneration
+from transformers import M2M100Config, M2M100ForConditionalGeneration, MarianConfig, MarianMTModel
 
+Peer = M2M100ForConditionalGeneration | MarianMTModel
 PAD, BEGIN, END = 0, 2, 3
 
 
@@ -25,44 +26,70 @@ def main() -> None:
     folder, precision = Path(sys.argv[1]), sys.argv[2]
     beam_size, batch_size = int(sys.argv[3]), int(sys.argv[4])
     settings = json.loads((folder / "config.json").read_text())
-    if settings["model"]["norm"] != "pre" or settings["model"]["positions"] != "sinusoidal":
-        sys.exit("this peer takes pre-norm networks with sinusoidal positions")
+    problem = cannot_copy(settings["model"])
+    if problem is not None:
+        sys.exit(f"this peer takes no network with {problem}")
     model = copied(settings["model"], load_file(folder / "model.safetensors"))
     model = model.to({"fp32": torch.float32, "bf16": torch.bfloat16}[precision]).eval()
     tokenizer = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
     sources = [[*ids, END] for ids in tokenizer.encode(sys.stdin.read().split("\n")[:-1])]
     order = sorted(range(len(sources)), key=lambda i: -len(sources[i]))
     found = [""] * len(sources)
+    decoding = settings["decoding"]
     for first in range(0, len(order), batch_size):
         places = order[first : first + batch_size]
-        written = generate(model, [sources[i] for i in places], beam_size, settings["decoding"])
-        for place, ids in zip(places, written, strict=True):
+        batch = [sources[i] for i in places]
+        longest = int(decoding["max_output_ratio"] * len(batch[0])) + decoding["max_output_extra"]
+        written = generate(model, batch, beam_size, decoding["length_penalty"], (0, longest))
+        for place, ids in zip(places, written.tolist(), strict=True):
             found[place] = tokenizer.decode([i for i in ids if i not in (PAD, BEGIN, END)])
     print("\n".join(found))
 
 
 def generate(
-    model: M2M100ForConditionalGeneration, sources: list[list[int]], beam_size: int, decoding: dict
-) -> list[list[int]]:
-    """Return the best hypothesis of each source, with marks and padding."""
+    model: Peer, sources: list[list[int]], beam_size: int, length_penalty: float, lengths: tuple[int, int]
+) -> Tensor:
+    """Return the best hypothesis of each source, with marks and padding, of at least and at most so many pieces."""
     rows = [torch.tensor(source) for source in sources]
-    src = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)  # (B, S)
+    src = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD).to(model.device)  # (B, S)
     with torch.inference_mode():
-        written = model.generate(
+        written: Tensor = model.generate(
             input_ids=src,
             attention_mask=src != PAD,
             num_beams=beam_size,
             do_sample=False,
-            length_penalty=decoding["length_penalty"],
-            max_new_tokens=int(decoding["max_output_ratio"] * src.shape[1]) + decoding["max_output_extra"],
+            length_penalty=length_penalty,
+            min_new_tokens=lengths[0] or None,
+            max_new_tokens=lengths[1],
         )
-    return written.tolist()
+    return written
 
 
-def copied(sizes: dict, weights: dict[str, Tensor]) -> M2M100ForConditionalGeneration:
+def cannot_copy(sizes: dict) -> str | None:
+    """Return what a network has that those of transformers do not."""
+    wanted = {
+        "positions": "sinusoidal",
+        "tie_embeddings": "all",
+        "norm_kind": "layer",
+        "n_kv_heads": None,
+        "qk_norm": False,
+        "bias": True,
+    }
+    for key, value in wanted.items():
+        if sizes.get(key, value) != value:  # networks of before there was a choice do not tell
+            return f"{key} {sizes[key]}"
+    return "activation swiglu" if sizes["activation"] == "swiglu" else None
+
+
+def copied(sizes: dict, weights: dict[str, Tensor]) -> Peer:
     """Return the same network as a model of transformers."""
-    model = M2M100ForConditionalGeneration(
-        M2M100Config(
+    config, network = (
+        (M2M100Config, M2M100ForConditionalGeneration)
+        if sizes["norm"] == "pre"
+        else (MarianConfig, MarianMTModel)
+    )
+    model = network(
+        config(
             vocab_size=sizes["src_vocab_size"],
             d_model=sizes["d_model"],
             encoder_layers=sizes["n_encoder_layers"],
@@ -78,20 +105,26 @@ def copied(sizes: dict, weights: dict[str, Tensor]) -> M2M100ForConditionalGener
             bos_token_id=BEGIN,
             eos_token_id=END,
             decoder_start_token_id=BEGIN,
+            forced_eos_token_id=None,
         )
     )
-    embedding = weights.pop("src_embedding.pieces.weight")
+    embedding = weights["src_embedding.pieces.weight"]
     state = {"model.shared.weight": embedding}
     state |= dict.fromkeys(
         ("model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"), embedding
     )
     state["lm_head.weight"] = embedding
     for name, tensor in weights.items():
-        state |= renamed(name, tensor)
+        if name != "src_embedding.pieces.weight":
+            state |= renamed(name, tensor)
+    table = sinusoids(sizes["max_positions"], sizes["d_model"])
+    if sizes["norm"] == "post":
+        state["final_logits_bias"] = torch.zeros(1, sizes["src_vocab_size"])
+        state |= {f"model.{stack}.embed_positions.weight": table for stack in ("encoder", "decoder")}
     model.load_state_dict(state)
-    for stack in (model.model.encoder, model.model.decoder):
-        table = sinusoids(sizes["max_positions"], sizes["d_model"])
-        stack.embed_positions.weights[PAD + 1 : PAD + 1 + len(table)] = table
+    if sizes["norm"] == "pre":
+        for stack in (model.model.encoder, model.model.decoder):
+            stack.embed_positions.weights[PAD + 1 : PAD + 1 + len(table)] = table
     return model
 
 
