@@ -42,8 +42,8 @@ def greedy_search(
         total = torch.where(at_limit, total + scores[:, Tokenizer.eos_id], best)
         ids[places, length - 1] = last
         ends = (last == Tokenizer.eos_id) & (lengths[places] == 0)
-        log_probs[places[ends]] = total[ends]
-        lengths[places[ends]] = length
+        log_probs[places] = torch.where(ends, total, log_probs[places])
+        lengths[places] = torch.where(ends, length, lengths[places])
         kept = going_on(lengths[places] == 0, 1)
         if kept is not None:
             if not len(kept):
