@@ -31,6 +31,7 @@ from tfcli.commands.predict import predict
 from tfcli.commands.tokenize import tokenize
 from tfcli.commands.train import train
 from tfcli.commands.translate import translate
+from tfcli.commands.usage import usage_problem
 from tfcli.errors import TfcliError
 
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -164,24 +165,21 @@ def main(args: Sequence[str] | None = None) -> int:
     except Exception as error:
         if verbosity() >= Verbosity.VERBOSE:
             traceback.print_exc()
-        exit_code = _report(error)
+        exit_code = _report(error, given)
         _settle_stdout()
         return exit_code
     return code if isinstance(code, int) else 0
 
 
-def _report(error: Any) -> int:
+def _report(error: Any, given: Sequence[str]) -> int:
     """Print an error for the user and return the exit code it stands for."""
     if isinstance(error, TfcliError):
         if error.message:  # of a rank that ends because another has failed, that one says all
             fail(error.message, error.hint)
         return error.exit_code
-    if hasattr(
-        error, "format_message"
-    ):  # a usage error; its class is private to Typer, or click's before 0.16
+    if hasattr(error, "format_message"):  # of the option parser
         if type(error).__name__ != "NoArgsIsHelpError":  # there, the help has been printed
-            command = error.ctx.command_path if getattr(error, "ctx", None) else "tfcli"
-            fail(error.format_message(), f"`{command} -h` lists what it takes")
+            fail(*usage_problem(error, typer.main.get_command(app), given))
         return int(error.exit_code)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""

@@ -102,9 +102,9 @@ def test_the_version_is_printed() -> None:
 @pytest.mark.parametrize(
     ("args", "message", "command"),
     [
-        (["inf"], "No such command 'inf'. Did you mean 'info'?", "tfcli"),
-        (["info", "--jsn"], "No such option: --jsn", "tfcli info"),
-        (["info", "a", "b"], "Got unexpected extra argument", "tfcli info"),
+        (["inf"], "inf: unknown verb, did you mean info?", "tfcli"),
+        (["info", "--jsn"], "--jsn: unknown option, did you mean --json?", "tfcli info"),
+        (["info", "a", "b"], "expected RECIPE|RUN alone, got b as well", "tfcli info"),
         (["-q", "-v", "info"], "give -q or -v, not both", "tfcli"),
         (["info", "-qv"], "give -q or -v, not both", "tfcli info"),
     ],

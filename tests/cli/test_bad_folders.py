@@ -200,7 +200,7 @@ def test_a_pickle_in_the_place_of_a_folder_is_refused_unread(model, capsys, name
         (["--device", "cuda:99"], "--device cuda:99: this machine has no such device"),
         (["--precision", "fp8"], "--precision fp8: unknown"),
         (["--engine", "steam"], "--engine steam: unknown"),
-        (["--motor", "steam"], "No such option: --motor"),
+        (["--motor", "steam"], "--motor: unknown option"),
         (["--length-penalty", "inf"], "--length-penalty: must be a finite number, got .inf"),
         (["--json", "--format", "tsv"], "--json and --format tsv contradict each other"),
         (["--json", "--format", "text"], "--json and --format text contradict each other"),

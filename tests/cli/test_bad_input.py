@@ -341,7 +341,7 @@ def test_a_mistake_in_a_recipe_is_told_with_its_line(recipe, capsys, old, new, m
         (["--precision", "fp8"], "--precision fp8: unknown"),
         (["--device", "abacus"], "--device abacus: unknown device"),
         (["--device", "cuda:99"], "--device cuda:99: this machine has no such device"),
-        (["--engine", "steam"], "No such option: --engine"),
+        (["--engine", "steam"], "--engine: unknown option of train; translate, eval have it"),
     ],
 )
 def test_an_option_that_cannot_be_used_is_told_in_its_own_words(recipe, capsys, args, message):

@@ -229,7 +229,7 @@ def test_files_that_cannot_be_read_are_refused(files: Path, capsys: pytest.Captu
             ["--hyp", "out.en", "--ref", "ref.en", "--tokenize", "moses"],
             "hint: sacreBLEU's tokenizers are: 13a, intl, zh, ja-mecab, ko-mecab, char, none",
         ),
-        (["--beam-size", "0", "run"], "Invalid value for '--beam-size'"),
+        (["--beam-size", "0", "run"], "--beam-size 0: must be at least 1"),
         (["--metric", "ter"], "expected a RUN, or --hyp and --ref together, got none of them"),
         (
             ["--hyp", "out.en", "--ref", "ref.en", "--metric", "bleu", "--metric", "chrf+"],
@@ -240,7 +240,7 @@ def test_files_that_cannot_be_read_are_refused(files: Path, capsys: pytest.Captu
             "hint: the metrics are: bleu, chrf, chrf++, ter",
         ),
         (["--hyp", "out.en", "--ref", "ref.en", "--resamples", "99"], "--resamples 99: too few for a 95 %"),
-        (["--hyp", "out.en", "--ref", "ref.en", "--seed", "0"], "Invalid value for '--seed'"),
+        (["--hyp", "out.en", "--ref", "ref.en", "--seed", "0"], "--seed 0: must be at least 1"),
         (["--hyp", "out.en", "--ref", "ref.en", "--paired", "bs"], "--paired: there is nothing to compare"),
         (
             ["--hyp", "out.en", "--hyp", "./out.en", "--ref", "ref.en", "--paired", "bs"],

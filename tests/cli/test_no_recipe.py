@@ -172,7 +172,7 @@ def test_validation_files_are_taken_as_they_are(text, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
-        ([], "give a RECIPE, or --src FILE and --tgt FILE"),
+        ([], "expected a RECIPE, or --src FILE and --tgt FILE, got none of them"),
         (["--src", "a"], "--src and --tgt belong together"),
         (["--src", "a", "--tgt", "b"], "--src and --tgt need --out RUN"),
         (["demo", "--src", "a", "--tgt", "b"], "give a RECIPE, or --src and --tgt, not both"),

@@ -187,7 +187,7 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("args", "complaint"),
     [
-        ([], "give a RECIPE to prepare a run, or --model RUN"),
+        ([], "expected a RECIPE to prepare a run, or --model RUN"),
         (["toy.yaml", "--decode"], "--decode, --ids and --side need --model RUN"),
         (["toy.yaml", "--side", "tgt"], "--decode, --ids and --side need --model RUN"),
         (["toy.yaml", "--ids"], "--decode, --ids and --side need --model RUN"),

@@ -183,8 +183,8 @@ def test_lines_too_long_are_split_truncated_or_refused(echo, capsysbinary):
         (["--column", "1", "--field", "text"], "--column 1 and --field text contradict each other"),
         (["--column", "1", "--json"], "--column 1 and --format jsonl contradict each other"),
         (["--field", "text", "--format", "tsv"], "--field text and --format tsv contradict each other"),
-        (["--on-long", "skip"], "Invalid value for '--on-long'"),
-        (["--column", "0"], "Invalid value for '--column'"),
+        (["--on-long", "skip"], "--on-long skip: expected one of split, truncate, error"),
+        (["--column", "0"], "--column 0: must be at least 1"),
         (["in.txt", "--suffix", "de"], "--suffix de: expected a dot and what follows it"),
     ],
 )

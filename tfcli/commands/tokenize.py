@@ -76,7 +76,9 @@ def tokenize(
         _filter(model, decode=decode, ids=ids, side=side or Side.SRC)
         return
     if recipe is None:
-        raise typer.BadParameter("give a RECIPE to prepare a run, or --model RUN to filter text")
+        raise typer.BadParameter(
+            "expected a RECIPE to prepare a run, or --model RUN to filter text, got neither"
+        )
     if decode or ids or side is not None:
         raise typer.BadParameter("--decode, --ids and --side need --model RUN")
     _prepare(recipe, overrides or [], out, data_root, as_json=as_json)

@@ -167,7 +167,9 @@ def _text_files(
         return None
     if src is None or tgt is None:
         raise typer.BadParameter(
-            "give a RECIPE, or --src FILE and --tgt FILE" if src is tgt else "--src and --tgt belong together"
+            "expected a RECIPE, or --src FILE and --tgt FILE, got none of them"
+            if src is tgt
+            else "--src and --tgt belong together"
         )
     if out is None:
         raise typer.BadParameter("--src and --tgt need --out RUN, the folder to train in")

@@ -1,0 +1,120 @@
+"""A command line that cannot be parsed: what was expected and what came, in the form of all other errors."""
+
+from typing import Any
+
+import pytest
+import typer
+
+from tfcli import app
+
+VERBS = ("tokenize", "train", "translate", "predict", "eval", "info")
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Return a function that runs a command line and returns its error and its hint."""
+
+    def run(*words: str) -> list[str]:
+        assert app.main(words) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        error, hint, end = err.split("\n")
+        assert (error[:7], hint[:6], end) == ("error: ", "hint: ", "")
+        return [error[7:], hint[6:]]
+
+    return run
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["--quiett"], "--quiett: unknown option, did you mean --quiet?"),
+        (["--zzzz"], "--zzzz: unknown option of {verb}"),
+        (["-quiet"], "-quiet: unknown option, did you mean --quiet?"),
+        (["-qZ"], "-Z: unknown option of {verb}"),
+        (["--quiet=yes"], "--quiet yes: expected --quiet alone, which takes no value"),
+    ],
+)
+def test_a_wrong_option_of_any_verb_is_told_with_the_nearest_one(
+    refused: Any, verb: str, words: list[str], error: str
+) -> None:
+    assert refused(verb, *words) == [error.format(verb=verb), f"`tfcli {verb} -h` lists what it takes"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "error"),
+    [
+        ("translate", ["x", "--beam-size", "two"], "--beam-size two: expected a whole number"),
+        ("translate", ["x", "--beam-size=1.5"], "--beam-size 1.5: expected a whole number"),
+        ("translate", ["x", "--beam-size", "0"], "--beam-size 0: must be at least 1"),
+        ("translate", ["x", "--beam-size", "a\nb"], "--beam-size 'a\\nb': expected a whole number"),
+        ("translate", ["x", "--beam-size", ""], "--beam-size '': expected a whole number"),
+        ("predict", ["x", "--temperature", "hot"], "--temperature hot: expected a number"),
+        ("eval", ["--resamples", "x" * 99], f"--resamples {'x' * 57}...: expected a whole number"),
+        (
+            "translate",
+            ["x", "--on-long", "splt"],
+            "--on-long splt: expected one of split, truncate, error, did you mean split?",
+        ),
+        ("tokenize", ["--side", "middle"], "--side middle: expected one of src, tgt"),
+        ("train", ["--set"], "--set: expected KEY=VALUE behind it, got nothing"),
+        ("eval", ["--data-root"], "--data-root: expected a value behind it, got nothing"),
+        ("translate", ["x", "-o"], "-o: expected FILE|DIR behind it, got nothing"),
+        ("train", ["x", "--engine", "torch"], "--engine: unknown option of train; translate, eval have it"),
+        ("info", ["x", "--decode"], "--decode: unknown option of info; tokenize has it"),
+        ("tokenize", ["a", "b"], "expected RECIPE alone, got b as well"),
+        ("eval", ["a", "b", "c"], "expected RUN alone, got b c as well"),
+    ],
+)
+def test_a_value_an_argument_or_what_is_missing_is_told_by_its_name(
+    refused: Any, verb: str, words: list[str], error: str
+) -> None:
+    assert refused(verb, *words) == [error, f"`tfcli {verb} -h` lists what it takes"]
+
+
+@pytest.mark.parametrize("verb", ["translate", "predict"])
+def test_a_missing_argument_is_told_with_its_meaning(refused: Any, verb: str) -> None:
+    hint = f"a run folder or a model folder; `tfcli {verb} -h` lists what it takes"
+    assert refused(verb) == ["expected a RUN, got nothing", hint]
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (["trn"], "trn: unknown verb, did you mean train?"),
+        (["zzz"], f"zzz: unknown verb, expected one of {', '.join(VERBS)}"),
+        (["-q"], f"expected one of {', '.join(VERBS)}, got nothing"),
+        (["-x"], "-x: unknown option of tfcli"),
+        (
+            ["--top-k", "4", "translate", "x"],
+            "--top-k: unknown option before the verb; behind it, translate, predict have it",
+        ),
+    ],
+)
+def test_what_is_wrong_before_a_verb_points_to_the_help_of_all(
+    refused: Any, words: list[str], error: str
+) -> None:
+    assert refused(*words) == [error, "`tfcli -h` lists what it takes"]
+
+
+def test_a_typer_that_checks_values_by_itself_is_quoted(
+    refused: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before 0.16, or wherever pydantic is not what refuses a value."""
+
+    def parsed(text: str) -> int:
+        raise typer.BadParameter(f"{text!r} is not a valid integer")
+
+    shell = typer.Typer()
+    shell.callback()(app._common)
+
+    @shell.command("verb")
+    def verb(size: int = typer.Option(1, parser=parsed)) -> None:
+        pass
+
+    monkeypatch.setattr(app, "app", shell)
+    assert refused("verb", "--size", "x") == [
+        "--size: 'x' is not a valid integer",
+        "`tfcli verb -h` lists what it takes",
+    ]
