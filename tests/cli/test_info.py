@@ -179,6 +179,7 @@ def test_the_gist_of_a_run_fits_a_screen(capsys: pytest.CaptureFixture[str], run
         "parameters": "18",
         "steps": "250 of 20,000; 2 checkpoints are kept",
         "status": "stopped, as it seems: last line 60 min ago",
+        "go on with": f"tfcli train {run}",
         "best model": f"{run / 'best'}, validation BLEU 20.50, step 200, the average of 2 checkpoints",
         "trained": "2026-11-22, tfcli 0.1.0, commit 0123456789ab-dirty, on cpu in fp32",
         "command": "tfcli train 'my toy.yaml'",

@@ -1,25 +1,76 @@
 """A run folder is one training's at a time."""
 
+import fcntl
+import subprocess
+import sys
+import threading
+
 import pytest
 
 from tfcli.app import main
 from tfcli.errors import CheckpointError
-from tfcli.training.holding import hold
+from tfcli.training.holding import HOLD, hold, is_held
 
 
 def fail_on_warning(message):
     raise AssertionError(message)
 
 
-def test_a_folder_that_is_held_is_free_again_when_its_file_is_closed(tmp_path):
-    with hold(tmp_path, fail_on_warning), pytest.raises(CheckpointError, match="another process trains"):
-        hold(tmp_path, fail_on_warning)
-    hold(tmp_path, fail_on_warning).close()
+def test_a_folder_that_is_held_is_free_again_when_the_block_ends(tmp_path):
+    with (
+        hold(tmp_path, fail_on_warning),
+        pytest.raises(CheckpointError, match="another process trains"),
+        hold(tmp_path, fail_on_warning),
+    ):
+        pass
+    with hold(tmp_path, fail_on_warning):
+        pass
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
-    with pytest.raises(CheckpointError, match="cannot be written"):
-        hold(tmp_path / "nowhere", fail_on_warning)
+    with (
+        pytest.raises(CheckpointError, match="cannot be written"),
+        hold(tmp_path / "nowhere", fail_on_warning),
+    ):
+        pass
+
+
+def test_whether_a_folder_is_held_is_known_on_the_machine_of_the_training(tmp_path):
+    assert is_held(tmp_path) is None, "no training has been here"
+    with hold(tmp_path, fail_on_warning):
+        assert is_held(tmp_path) is True
+    assert is_held(tmp_path) is False
+    with pytest.raises(KeyError), hold(tmp_path, fail_on_warning):
+        raise KeyError
+    assert is_held(tmp_path) is False
+
+
+def test_a_training_that_was_killed_holds_its_folder_no_longer(tmp_path):
+    program = (
+        "import os, pathlib, sys; from tfcli.training.holding import hold\n"
+        "with hold(pathlib.Path(sys.argv[1]), print): os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], check=False)
+    assert done.returncode == -9
+    assert is_held(tmp_path) is False
+
+
+@pytest.mark.parametrize("content", ['{"host": "of a neighbour"}', "", "[]", "half of"])
+def test_of_a_training_elsewhere_or_of_another_version_nothing_is_known(tmp_path, content):
+    (tmp_path / HOLD).write_text(content)
+    assert is_held(tmp_path) is None
+    assert (tmp_path / HOLD).read_text() == content
+
+
+def test_who_looks_whether_a_folder_is_held_keeps_no_training_from_it(tmp_path):
+    (tmp_path / HOLD).touch()
+    with (tmp_path / HOLD).open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        release = threading.Timer(0.05, lambda: fcntl.flock(looking, fcntl.LOCK_UN))
+        release.start()
+        with hold(tmp_path, fail_on_warning):
+            assert is_held(tmp_path) is True
+        release.join()
 
 
 @pytest.mark.parametrize("more", [[], ["--fresh"]])

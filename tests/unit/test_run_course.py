@@ -20,6 +20,7 @@ from tfcli.commands.run_course import (
     series,
 )
 from tfcli.commands.run_report import CURVES, course_rows, summary
+from tfcli.training.holding import hold
 
 TRAINING = {"max_steps": 1000, "log_every": 50, "validate_every": 200, "checkpoint_every": 100}
 
@@ -256,9 +257,7 @@ def test_a_run_stopped_by_a_signal_is_known_by_the_step_it_saved(folder):
     state = saved(folder, 317)
     found = course(folder, rows, state)
     assert (found["status"], found["stopped_at"]) == ("stopped", 317)
-    assert course_rows(found, 317, 1000)["status"] == (
-        "stopped at step 317: last line 0 s ago; the same command resumes"
-    )
+    assert course_rows(found, 317, 1000)["status"] == ("stopped at step 317 of 1,000: last line 0 s ago")
     # it resumes: the rows are written anew
     os.utime(folder / "metrics.jsonl", (time.time() + 1,) * 2)
     assert course(folder, rows, state)["status"] == "running"
@@ -272,6 +271,42 @@ def test_a_stop_at_a_step_that_was_to_be_saved_is_told_by_silence_alone(folder):
     found = course(folder, rows, state)
     assert (found["status"], found["stopped_at"]) == ("stopped", None)
     assert course_rows(found, 300, 1000)["status"] == "stopped, as it seems: last line 2 min ago"
+
+
+def test_who_holds_the_folder_tells_more_than_files_and_their_times(folder):
+    rows, state = rows_to(300), saved(folder, 300)
+    with hold(folder, pytest.fail):
+        silent_for(folder, 86_400)
+        found = course(folder, rows, state)
+        assert (found["status"], found["held"], found["stopped_at"]) == ("running", True, None)
+    found = course(folder, rows, state)
+    assert (found["status"], found["held"], found["stopped_at"]) == ("stopped", False, 300)
+    (folder / "metrics.jsonl").touch()
+    assert (
+        course_rows(found, 300, 1000)["status"] == "stopped at step 300 of 1,000: last line 24 h 00 min ago"
+    )
+    found = course(folder, rows_to(350), state)
+    assert course_rows(found, 350, 1000)["status"] == (
+        "stopped at step 350 of 1,000, saved at step 300: last line 0 s ago"
+    )
+    found = course(folder, rows_to(50))
+    assert course_rows(found, 50, 1000)["status"] == "stopped: last line 0 s ago, nothing saved yet"
+
+
+def test_a_run_that_is_let_go_of_before_it_began_has_no_status(folder):
+    for path in folder.iterdir():
+        path.unlink()
+    with hold(folder, pytest.fail):
+        assert course(folder, [])["status"] is None
+    assert course(folder, [])["status"] is None
+
+
+def test_an_end_that_was_reached_is_no_stop(folder):
+    state = saved(folder, 1000)
+    with hold(folder, pytest.fail):
+        assert course(folder, rows_to(1000), state)["status"] == "running"
+    found = course(folder, rows_to(1000), state, {"step": 1000})
+    assert (found["status"], found["stopped_at"]) == ("finished", None)
 
 
 def test_what_is_saved_at_the_end_is_no_sign_of_a_stop(folder):

@@ -149,11 +149,13 @@ def _parameters(paths: list[Path]) -> int | None:
     return None
 
 
-def _course_rows(facts: dict[str, Any]) -> dict[str, str]:
+def _course_rows(facts: dict[str, Any]) -> dict[str, str | None]:
     if not facts["course"]:
         return {}
     task = TASKS.get(facts["task"], TASKS["translation"])
-    return course_rows(facts["course"], facts["last_step"], facts["max_steps"], task.unit)
+    rows = course_rows(facts["course"], facts["last_step"], facts["max_steps"], task.unit)
+    stopped = facts["course"]["status"] == "stopped"
+    return {**rows, "go on with": command_line(["tfcli", "train", facts["folder"]]) if stopped else None}
 
 
 def _task(facts: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """How the training of a run goes, in numbers: its curves, its speed, the time left, and whether it goes on.
 
-It is told from the files alone, which another process may be writing: there is no process to ask.
+It is told from the files alone, which another process may be writing, and from who holds the folder.
 """
 
 import math
@@ -8,6 +8,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from tfcli.training.holding import is_held
 
 Row = dict[str, Any]
 LATELY_SECONDS = 120.0  # of training: long enough to even out single lines, short enough to follow a change
@@ -42,22 +44,26 @@ def about_course(
     validating = _validation_is_due(rows, training) or _is_over(state, training)
     allowed = allowed_silence(per_step, _whole(training.get("log_every")), validating=validating)
     resumed = _is_on_the_way_to_a_line(folder, rows, state)
-    if resumed:
-        allowed = max(allowed, UNKNOWN_SECONDS)
-    stopped_at = _step_of_stop(folder, state, training)
+    allowed = max(allowed, UNKNOWN_SECONDS) if resumed else allowed
+    held = is_held(folder)
+    if held is None:
+        stopped_at = _step_of_stop(folder, state, training)
+        silent = stopped_at is not None or silence is None or silence > allowed
+    else:
+        stopped_at, silent = _whole(state.get("step")), not held
     if _is_finished(end, state, training, last_step):
-        status, stopped_at = "finished", None
+        status = "finished"
     elif last_step is None and not _has_begun(folder):
         status = None
-    elif stopped_at is not None or silence is None or silence > allowed:
-        status = "stopped"
     else:
-        status = "running"
+        status = "stopped" if silent else "running"
+    stopped_at = stopped_at if status == "stopped" else None
     max_steps = _whole(training.get("max_steps"))
     left = seconds_left(marks, max_steps)
     resumed = resumed and status != "finished" and stopped_at is None
     return {
         "status": status,
+        "held": held,
         "stopped_at": stopped_at,
         "ended_early": status == "finished" and (last_step or 0) < (max_steps or 0),
         "seconds_since_last_line": silence,

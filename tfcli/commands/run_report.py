@@ -40,7 +40,7 @@ def course_rows(
     skipped = course["skipped_updates"]
     left = course["seconds_left"]
     return {
-        "status": _status(course, last_step),
+        "status": _status(course, last_step, max_steps),
         "speed": _speed(course, unit),
         "time left": f"{duration(left)} to step {max_steps:,} at this speed, validations not counted"
         if left is not None
@@ -82,7 +82,7 @@ def _at(point: tuple[int, float], curve: Curve) -> str:
     return f"{value:.{curve.digits}f} at step {step:,}"
 
 
-def _status(course: dict[str, Any], last_step: int | None) -> str:
+def _status(course: dict[str, Any], last_step: int | None, max_steps: Any) -> str:
     if course["status"] is None:
         return ""
     if course["status"] == "finished":
@@ -95,9 +95,16 @@ def _status(course: dict[str, Any], last_step: int | None) -> str:
         last = f"resumed {_ago(course['seconds_since_resumed'])}, no line yet"
     if course["status"] == "running":
         return f"going on: {last}" + (", a validation is due" if course["validation_is_due"] else "")
-    if course["stopped_at"] is not None:
-        return f"stopped at step {course['stopped_at']:,}: {last}; the same command resumes"
-    return f"stopped, as it seems: {last}"
+    saved = course["stopped_at"]
+    if saved is None:
+        return (
+            f"stopped: {last}, nothing saved yet"
+            if course["held"] is False
+            else f"stopped, as it seems: {last}"
+        )
+    of = f" of {max_steps:,}" if isinstance(max_steps, int) else ""
+    behind = f", saved at step {saved:,}" if saved != last_step else ""
+    return f"stopped at step {last_step or saved:,}{of}{behind}: {last}"
 
 
 def _speed(course: dict[str, Any], unit: str) -> str:

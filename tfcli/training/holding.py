@@ -1,10 +1,15 @@
 """A run folder belongs to one training at a time: a second one would write into the checkpoints of the first.
 
-The system lets go of the folder when the process ends, however that ends.
+The system lets go of the folder when the process ends, however that ends. In the file that is held stands by whom, and
+after a training that was not killed, that it has let go: so others can tell whether a run goes on.
 """
 
 from __future__ import annotations
 
+import json
+import platform
+import time
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from tfcli.errors import CheckpointError
@@ -15,34 +20,76 @@ except ImportError:  # Windows, where nothing is locked
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 HOLD = ".training"
+LET_GO = {"let_go": True}
+LOOK_SECONDS = 0.2  # many times what `is_held` takes, which holds the folder for that long
 
 
-def hold(run_dir: Path, warn: Callable[[str], None]) -> IO[bytes]:
-    """Hold a run folder for as long as the file that is returned is open.
+@contextmanager
+def hold(run_dir: Path, warn: Callable[[str], None]) -> Iterator[None]:
+    """Hold a run folder while the block runs.
 
     Raises: CheckpointError when another training holds it, or when it cannot be written.
     """
     try:
-        file = (run_dir / HOLD).open("ab")
+        file = (run_dir / HOLD).open("ab", buffering=0)
     except OSError as error:
         raise CheckpointError(
             f"{error.filename}: cannot be written: {error.strerror or error}",
             "free some space or mend the folder's permissions, then run again",
         ) from error
-    if fcntl is None:
-        return file
+    with file:
+        if fcntl is not None:
+            _lock(file, run_dir, warn)
+        _write(file, {"host": platform.node()})
+        try:
+            yield
+        finally:
+            _write(file, LET_GO)
+
+
+def is_held(run_dir: Path) -> bool | None:
+    """Tell whether a training holds a run folder; None where that cannot be known, as of one on another machine."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (run_dir / HOLD).open("rb") as file:
+            content = file.read()
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.close()
-        raise CheckpointError(
-            f"{run_dir}: another process trains in this folder",
-            f"`tfcli info {run_dir}` shows how far it is; wait for it, stop it, or give another --out",
-        ) from None
-    except OSError as error:  # as on some network file systems
-        warn(f"{run_dir} cannot be locked ({error.strerror}): let no other process train in it")
-    return file
+        return True
+    except OSError:  # never held, not ours to read, or on a disk that knows no locks
+        return None
+    try:
+        holder = json.loads(content)
+    except ValueError:
+        return None
+    here = fcntl is not None and holder == {"host": platform.node()}
+    return False if here or holder == LET_GO else None
+
+
+def _lock(file: IO[bytes], run_dir: Path, warn: Callable[[str], None]) -> None:
+    end_time = time.monotonic() + LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < end_time:
+                time.sleep(LOOK_SECONDS / 10)
+                continue
+            raise CheckpointError(
+                f"{run_dir}: another process trains in this folder",
+                f"`tfcli info {run_dir}` shows how far it is; wait for it, stop it, or give another --out",
+            ) from None
+        except OSError as error:  # as on some network file systems
+            warn(f"{run_dir} cannot be locked ({error.strerror}): let no other process train in it")
+        return
+
+
+def _write(file: IO[bytes], holder: Mapping[str, object]) -> None:
+    """Say who holds the folder, in place of what stood there; on a full disk, nobody is told."""
+    with suppress(OSError):
+        file.truncate(0)
+        file.write(json.dumps(holder).encode())
