@@ -1,5 +1,6 @@
 """Which output each input gets."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -74,7 +75,7 @@ def test_a_file_whose_name_looks_like_a_pattern_is_a_file():
     ("files", "options", "kind", "said"),
     [
         (["docs"], {}, RecipeError, "docs: a folder, but its results have no place"),
-        (["there"], {"out": "new"}, DataError, "there: no files in this folder"),
+        (["there"], {"out": "new"}, DataError, "there: no text files in this folder"),
         (["nothing.en"], {}, DataError, "nothing.en: no such file"),
         (["docs/*.xml"], {}, DataError, r"docs/\*.xml: no file matches"),
         (["docs", "docs/more"], {"out": "new"}, RecipeError, "several inputs would become new/a.en"),
@@ -100,3 +101,51 @@ def test_one_input_is_not_overwritten_by_the_translation_of_another():
         RecipeError, match=r"there/sub/in\.de: would be overwritten by another input's result"
     ):
         paired("tree", "there/sub/in.de", out="there", suffix=".de")
+
+
+def picture(path):
+    Path(path).write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+
+
+@pytest.mark.parametrize("suffix", [None, ".de"])
+def test_what_is_no_text_in_a_folder_is_left_out_and_told_once(capsys, suffix):
+    before = paired("docs", out="new", suffix=suffix)
+    picture("docs/a.png")
+    picture("docs/more/b.zip")
+    Path("docs/more/archive.gz").write_bytes(gzip.compress(b"name" + bytes(100)))
+    assert paired("docs", out="new", suffix=suffix) == before
+    assert capsys.readouterr() == (
+        "",
+        "warning: docs: 3 files left out as no text (NUL bytes in the first 8 KiB): a.png, more/archive.gz, more/b.zip\n",
+    )
+
+
+def test_many_files_that_are_no_text_are_not_all_named(capsys):
+    for number in range(12):
+        picture(f"docs/{number:02}.png")
+    paired("docs", out="new")
+    told = capsys.readouterr().err
+    assert "12 files left out" in told
+    assert told.endswith("08.png, 09.png, ...\n")
+
+
+def test_a_file_or_pattern_that_is_given_is_text_whatever_it_holds(capsys):
+    picture("docs/a.png")
+    assert paired("docs/a.png") == {"docs/a.png": None}
+    assert paired("docs/*.png", out="new") == {"docs/a.png": "new/a.png"}
+    assert capsys.readouterr().err == ""
+
+
+def test_a_text_with_a_nul_far_behind_in_utf16_or_that_cannot_be_unpacked_is_no_picture(capsys):
+    Path("there/late.en").write_bytes(b"a" * 8192 + b"\0")
+    Path("there/utf16.en").write_bytes("\ufeffthe dog".encode("utf-16-le"))
+    Path("there/damaged.gz").write_bytes(b"no archive\0")
+    Path("there/empty.en").touch()
+    assert len(paired("there", out="new")) == 4
+    assert capsys.readouterr().err == ""
+
+
+def test_a_folder_without_text_is_refused():
+    picture("there/a.png")
+    with pytest.raises(DataError, match="there: no text files in this folder"):
+        paired("there", out="new")

@@ -1,7 +1,7 @@
 """Which inputs `translate` reads, and which output each of them gets.
 
 a file         -> -o FILE, or -o FOLDER/its name
-a folder       -> every file in it and below, the same tree below -o FOLDER
+a folder       -> every text file in it and below, the same tree below -o FOLDER
 'docs/*.txt'   -> a pattern in quotes: what it matches, the tree below its fixed part kept
 --suffix .de   -> in place of the input's own suffix, beside the input or below -o FOLDER
 """
@@ -14,9 +14,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfcli.commands.console import warn
 from tfcli.errors import DataError, RecipeError
+from tfcli.text.lines import UTF16_MARKS, open_binary, reading
+from tfcli.wording import counted
 
 COMPRESSED = (".gz", ".xz")
+HEAD_BYTES = 8192  # git looks at the first 8,000 for a NUL to tell what is no text
+SHOWN_FILES = 10
 
 
 @dataclass(frozen=True)
@@ -70,8 +75,11 @@ def _expand(file: Path, out: Path | None, suffix: str | None) -> list[_Input]:
         if out is None and suffix is None:
             raise RecipeError(f"{file}: a folder, but its results have no place", "give -o FOLDER")
         found = [path for path in _files_below(file, out) if suffix is None or not path.name.endswith(suffix)]
+        found = _texts_of(file, found)
         if not found:
-            raise DataError(f"{file}: no files in this folder", "check the path; hidden files do not count")
+            raise DataError(
+                f"{file}: no text files in this folder", "check the path; hidden files do not count"
+            )
         return [_Input(path, path.relative_to(file), is_found=True) for path in found]
     if file.exists():
         return [_Input(file, Path(file.name))]
@@ -100,6 +108,29 @@ def _files_below(folder: Path, out: Path | None) -> list[Path]:
         )
         found += [here / name for name in sorted(names) if not name.startswith(".")]
     return [path for path in found if path.is_file()]
+
+
+def _texts_of(folder: Path, paths: list[Path]) -> list[Path]:
+    """Leave out what is no text, and tell so."""
+    others = {path for path in paths if _is_binary(path)}
+    if others:
+        shown = sorted(str(path.relative_to(folder)) for path in others)[:SHOWN_FILES]
+        more = ", ..." if len(others) > SHOWN_FILES else ""
+        warn(
+            f"{folder}: {counted(len(others), 'file')} left out as no text (NUL bytes in the first 8 KiB): "
+            f"{', '.join(shown)}{more}"
+        )
+    return [path for path in paths if path not in others]
+
+
+def _is_binary(path: Path) -> bool:
+    """Tell whether a file, unpacked, begins as no text does; what cannot be read is left to its reader to complain of."""
+    try:
+        with reading(path), open_binary(path) as stream:
+            head = stream.read(HEAD_BYTES)
+    except DataError:
+        return False
+    return b"\0" in head and not head.startswith(UTF16_MARKS)
 
 
 def _target(found: _Input, out: Path | None, suffix: str | None) -> Path:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from tfcli import __version__
 from tfcli.commands.console import Progress, progress, say, warn
 from tfcli.commands.search_options import Wanted
-from tfcli.commands.translate_files import Job
+from tfcli.commands.translate_files import SHOWN_FILES, Job
 from tfcli.errors import DataError, RecipeError
 from tfcli.wording import counted
 
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from tfcli.decoding.line_work import LineWork
     from tfcli.decoding.stream import StreamCounts, StreamSettings
     from tfcli.decoding.translator import Translator
-
-SHOWN_FILES = 10
 
 
 class OutputFormat(StrEnum):
