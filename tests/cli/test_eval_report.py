@@ -122,10 +122,19 @@ def test_a_training_text_that_has_an_address_is_not_fetched_for_a_report(
     assert "127.0.0.1" not in err
 
 
+def test_the_folder_of_a_report_is_made_with_it(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["eval", "--hyp", "new", "--resamples", "0", "--report", "some/where/report.md"]
+    assert main([*command, "--ref", "no-such-file"]) == 3
+    assert not (files / "some").exists()
+    assert main([*command, "--ref", "ref"]) == 0
+    assert [path.name for path in (files / "some/where").iterdir()] == ["report.md"]
+
+
 REFUSED = {
     "report.pdf": (2, "--report report.pdf: expected a name that ends in .html or .md"),
     "report": (2, "--report report: expected a name that ends in .html or .md"),
-    "nowhere/report.html": (3, "--report nowhere/report.html: no folder nowhere"),
+    "ref/report.html": (3, "--report ref/report.html: cannot be written: Not a directory"),
+    "/proc/new/report.html": (3, "--report /proc/new/report.html: cannot be written: "),
     "folder.html": (3, "--report folder.html: a folder; expected a file"),
     "/proc/report.html": (3, "--report /proc/report.html: cannot be written: "),
 }

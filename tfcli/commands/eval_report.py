@@ -70,10 +70,11 @@ def _require_writable(path: Path) -> None:
         raise DataError(
             f"--report {path}: a folder; expected a file", f"as in --report {path / 'report.html'}"
         )
-    if not path.parent.is_dir():
-        raise DataError(f"--report {path}: no folder {path.parent}", "make it first, or give another place")
+    there = next(
+        folder for folder in path.absolute().parents if folder.exists()
+    )  # those below are made with the report
     try:
-        with beside(path) as probe:
+        with beside(there / path.name) as probe:
             probe.open("xb").close()
     except OSError as error:
         raise _cannot_be_written(path, error) from error
@@ -108,6 +109,7 @@ def write_report(path: Path, request: Request, plan: "Plan", results: "Sequence[
     with progress("writing the report", total=n_lines, unit="line") as bar:
         text = html_page(report, bar.advance) if path.suffix == PAGE else markdown(report, bar.advance)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
     except OSError as error:
         raise _cannot_be_written(path, error) from error
