@@ -93,6 +93,18 @@ def test_the_history_of_a_run_is_shown_and_nothing_is_evaluated_for_it(
 
 
 @pytest.mark.parametrize(
+    "content", ["{}", '{"sets": {}, "history": []}', '{"history": [{"sets": {"near": {}}}]}']
+)
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_history_without_a_score_is_no_empty_table(
+    toy_run: Path, capsys: pytest.CaptureFixture[str], content: str, more: list[str]
+) -> None:
+    (toy_run / "scores.json").write_text(content)
+    said = refused(capsys, 3, toy_run, "--history", *more)
+    assert f"{toy_run / 'scores.json'}: no score in it: nothing was scored yet" in said
+
+
+@pytest.mark.parametrize(
     ("options", "named"),
     [
         (["--beam-size", "1"], "--beam-size"),

@@ -204,6 +204,16 @@ def test_a_folder_whose_files_say_other_things_than_expected_is_shown_as_far_as_
     assert set(shown) == {"run", "parameters", "steps", "status", "best model"}
 
 
+@pytest.mark.parametrize("content", ["{}", '{"sets": {}}', '{"sets": {"near": {}}}'])
+def test_scores_that_are_none_are_no_table(
+    capsys: pytest.CaptureFixture[str], run: Path, content: str
+) -> None:
+    (run / "scores.json").write_text(content)
+    assert main(["info", str(run)]) == 0
+    assert "test set" not in capsys.readouterr().out
+    assert as_json(capsys, str(run))["scores"] == {}
+
+
 def test_a_run_that_has_only_begun_is_shown_too(capsys: pytest.CaptureFixture[str], run: Path) -> None:
     for path in [*run.glob("best/*"), *run.glob("*.json*")]:
         path.unlink()

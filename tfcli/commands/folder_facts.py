@@ -235,7 +235,7 @@ def command_line(command: Any) -> str | None:
 def _scores(path: Path) -> dict[str, Any]:
     """Return the present scores of a run by test set."""
     sets = _part(_json_object(path), "sets")
-    return {name: scores for name, scores in sets.items() if isinstance(scores, dict)}
+    return {name: scores for name, scores in sets.items() if isinstance(scores, dict) and scores}
 
 
 def _part(record: dict[str, Any], key: str) -> dict[str, Any]:

@@ -108,15 +108,17 @@ def write_scores(
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Return the evaluations that a `scores.json` keeps, the oldest first.
+    """Return the evaluations that a `scores.json` keeps, the oldest first; those without a score are none.
 
-    Raises: DataError when there is no such file, or it is damaged.
+    Raises: DataError when there is none, or the file is damaged.
     """
-    if not path.is_file():
-        raise DataError(
-            f"{path}: no such file: nothing was scored yet", f"`tfcli eval {path.parent}` does so"
-        )
-    return _history_of(_read(path))
+    there = path.is_file()
+    entries = _history_of(_read(path)) if there else []
+    scored = [entry for entry in entries if any(entry.get("sets", {}).values())]
+    if not scored:
+        problem = "no score in it" if there else "no such file"
+        raise DataError(f"{path}: {problem}: nothing was scored yet", f"`tfcli eval {path.parent}` does so")
+    return scored
 
 
 def refuse_another_text(path: Path, held_out: HeldOutSet, called: str) -> None:
