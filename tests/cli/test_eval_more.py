@@ -3,6 +3,7 @@
 import http.server
 import io
 import json
+import re
 import sys
 import tarfile
 import threading
@@ -16,6 +17,7 @@ from sacrebleu.dataset import DATASETS
 from tests.cli.test_eval import as_json, refused
 from tests.lookup_run import as_text
 from tfcli.app import main
+from tfcli.commands import console
 
 SRC = ["Eins zwei drei vier.", "", "Die Katze schläft.", "Ein Hund läuft."]
 REF = ["One two three four.", "", "The cat is sleeping.", "A dog is running."]
@@ -278,3 +280,30 @@ def test_empty_translations_and_a_slip_are_told(files: Path, capsys: pytest.Capt
     said = refused(capsys, 3, *scored(files))
     assert "hyp has 19 lines" in said
     assert "ref has 20 lines; from line 7 on they look shifted\n" in said
+
+
+@pytest.mark.parametrize(
+    ("metrics", "by"),
+    [(["bleu"], ""), (["bleu", "ter"], " by 2 metrics"), (["accuracy", "macro-f1"], " by 2 metrics")],
+)
+def test_the_count_and_the_share_of_what_is_scored_agree(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    metrics: list[str],
+    by: str,
+) -> None:
+    monkeypatch.setattr(console, "FIRST_LINE_SECONDS", 0.0)
+    monkeypatch.setattr(console, "LINE_SECONDS", 0.0)
+    for name in ("hyp", "ref"):
+        (tmp_path / name).write_text("good\n" * 300)
+    files = ["--hyp", str(tmp_path / "hyp"), "--ref", str(tmp_path / "ref"), "--resamples", "0"]
+    assert main(["eval", *files, *(word for metric in metrics for word in ("--metric", metric))]) == 0
+    told = re.findall(
+        rf"scoring \w+{by}: ([\d,]+) of ([\d,]+) lines \((\d+)%\), .* lines?/s", capsys.readouterr().err
+    )
+    numbers = [[int(number.replace(",", "")) for number in line] for line in told]
+    total = 300 * len(metrics)
+    assert numbers[-1] == [total, total, 100]
+    assert len(numbers) > 1
+    assert all(of == total and share == 100 * done // total for done, of, share in numbers)

@@ -129,9 +129,10 @@ def test_every_metric_is_counted_in_processes_as_without(monkeypatch: pytest.Mon
     two = HeldOutSet("set", None, [REFERENCE * 5, [sentence(n, changed=9) for n in range(60)] * 5])
     systems = {name: lines * 5 for name, lines in SYSTEMS.items()}
     plan = Plan(metrics=ALL, settings=ScoringSection(tokenize="char", lowercase=True), resamples=0)
-    told: list[float] = []
+    told: list[int] = []
     alone = measure(two, systems, plan, advance=told.append)
-    assert sum(told) == pytest.approx(4)
+    assert sum(told) == 4 * 300
+    assert all(isinstance(n, int) for n in told)
     monkeypatch.setattr(counting, "WORTH_MILLISECONDS", 1)
     monkeypatch.setattr("tfcli.corpus.workers.os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     assert measure(two, systems, plan) == alone

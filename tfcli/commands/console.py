@@ -230,16 +230,16 @@ def _cell(value: object) -> str:
 class Progress(Protocol):
     """How far something long has come."""
 
-    def advance(self, n: float = 1) -> None:
+    def advance(self, n: int = 1) -> None:
         """Count `n` more as done."""
 
-    def update(self, *, description: str | None = None, total: float | None = None) -> None:
+    def update(self, *, description: str | None = None, total: int | None = None) -> None:
         """Say what is done now, or how much there is to do once that is known."""
 
 
 @contextmanager
 def progress(
-    description: str, total: float | None = None, unit: str = "", *, streams: bool = False
+    description: str, total: int | None = None, unit: str = "", *, streams: bool = False
 ) -> Iterator[Progress]:
     """Show how far something has come while the block runs: a bar where one can be drawn, else a line now and then.
 
@@ -256,30 +256,30 @@ def progress(
 
 
 class _Silent:
-    def advance(self, n: float = 1) -> None:
+    def advance(self, n: int = 1) -> None:
         pass
 
-    def update(self, *, description: str | None = None, total: float | None = None) -> None:
+    def update(self, *, description: str | None = None, total: int | None = None) -> None:
         pass
 
 
 class _Lines:
     """Progress for a log: a line after two seconds and then one every ten."""
 
-    def __init__(self, description: str, total: float | None, unit: str) -> None:
+    def __init__(self, description: str, total: int | None, unit: str) -> None:
         self.description, self.total, self.unit = description, total, unit
-        self.done = 0.0
+        self.done = 0
         self.start_time = time.monotonic()
         self.next_line_time = self.start_time + FIRST_LINE_SECONDS
 
-    def advance(self, n: float = 1) -> None:
+    def advance(self, n: int = 1) -> None:
         self.done += n
         now = time.monotonic()
         if now >= self.next_line_time:
             self.next_line_time = now + LINE_SECONDS
             _line(self._state(now - self.start_time))
 
-    def update(self, *, description: str | None = None, total: float | None = None) -> None:
+    def update(self, *, description: str | None = None, total: int | None = None) -> None:
         self.description = description if description is not None else self.description
         self.total = total if total is not None else self.total
 
@@ -288,13 +288,13 @@ class _Lines:
         count = _count(self.done, self.unit)
         left = ""
         if self.total:
-            count = f"{self.done:,.0f} of {_count(self.total, self.unit)} ({self.done / self.total:.0%})"
+            count = f"{self.done:,} of {_count(self.total, self.unit)} ({100 * self.done // self.total}%)"
             left = f", {_clock((self.total - self.done) / rate)} left" if rate > 0 else ""
         return f"{self.description}: {count}, {_rate(rate, self.unit)}{left}"
 
 
 @contextmanager
-def _bar(description: str, total: float | None, unit: str) -> Iterator[Progress]:
+def _bar(description: str, total: int | None, unit: str) -> Iterator[Progress]:
     from rich import progress as rich_progress
 
     class Line(rich_progress.Progress):
@@ -310,10 +310,10 @@ def _bar(description: str, total: float | None, unit: str) -> Iterator[Progress]
         task = display.add_task(description, total=total)
 
         class Bar:
-            def advance(self, n: float = 1) -> None:
+            def advance(self, n: int = 1) -> None:
                 display.advance(task, n)
 
-            def update(self, *, description: str | None = None, total: float | None = None) -> None:
+            def update(self, *, description: str | None = None, total: int | None = None) -> None:
                 # rich takes None as "leave it as it is"
                 display.update(task, description=description, total=total)
 
@@ -349,8 +349,8 @@ def _bar_line(task: "Task", unit: str, width: int) -> "Table":
     return line
 
 
-def _count(number: float, unit: str) -> str:
-    return counted(round(number), unit) if unit else f"{number:,.0f}"
+def _count(number: int, unit: str) -> str:
+    return counted(number, unit) if unit else f"{number:,}"
 
 
 def _rate(per_second: float, unit: str) -> str:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from tfcli.commands.console import print_table, print_text, progress, warn
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -29,7 +30,9 @@ def measure_aloud(
     from tfcli.scoring.measure import measure
     from tfcli.scoring.plan import LABEL_METRICS
 
-    with progress(f"scoring {held_out.name}", total=len(plan.metrics), unit="metric") as bar:
+    by = f" by {counted(len(plan.metrics), 'metric')}" if len(plan.metrics) > 1 else ""
+    total = len(held_out.references[0]) * len(plan.metrics)
+    with progress(f"scoring {held_out.name}{by}", total, unit="line") as bar:
         result = measure(held_out, systems, plan, compared=True, advance=bar.advance)
     for system in result.systems:
         doubts = [emptiness_warning(system.hypotheses, held_out.references)]

@@ -43,9 +43,9 @@ def count(
     systems: Sequence[Sequence[str]],
     references: Sequence[Sequence[str]],
     settings: ScoringSection,
-    advance: Callable[[float], None],
+    advance: Callable[[int], None],
 ) -> dict[str, list[Statistics]]:
-    """Return each metric's statistics of each system; `advance` is told how many metrics are done.
+    """Return each metric's statistics of each system; `advance` is told how many lines are done, by each metric.
 
     Raises: RecipeError when the tokenizer is missing.
     """
@@ -67,10 +67,10 @@ def count(
     try:
         for metric in metrics:
             counted[metric] = [[] for _ in systems]
-            for _ in starts:
+            for start in starts:
                 for known, found in zip(counted[metric], next(results), strict=True):
                     known.extend(found)
-                advance(1 / len(starts))
+                advance(min(STRETCH, n_lines - start))
     finally:
         results.close()
     return counted

@@ -34,7 +34,7 @@ Systems = dict[str, list[str]]
 Verdict = tuple[Score, Comparison | None]
 
 
-def _tell_nobody(_: float) -> None:
+def _tell_nobody(_: int) -> None:
     """Hear how far it is, and do nothing."""
 
 
@@ -58,11 +58,11 @@ def measure(
     plan: Plan,
     *,
     compared: bool = False,
-    advance: Callable[[float], None] = _tell_nobody,
+    advance: Callable[[int], None] = _tell_nobody,
 ) -> SetResult:
     """Score the systems; `compared`: the first one is the baseline of the others.
 
-    `advance` is told how many metrics are done.
+    `advance` is told how many lines are done, by each metric.
 
     Raises: DataError when counts differ or there is nothing to score, RecipeError when the tokenizer is missing.
     """
@@ -73,7 +73,7 @@ def measure(
     for metric in plan.metrics:
         if metric not in TRANSLATION_METRICS:
             verdicts[metric] = judge_lines(metric, held_out, systems, plan, compared=compared)
-            advance(1)
+            advance(len(held_out.references[0]))
     of_labels = any(metric in LABEL_METRICS for metric in plan.metrics)
     labels = labels_of(held_out.references[0], *systems.values()) if of_labels else []
     results = []
@@ -93,7 +93,7 @@ def _by_sacrebleu(
     plan: Plan,
     *,
     compared: bool,
-    advance: Callable[[float], None],
+    advance: Callable[[int], None],
 ) -> dict[str, list[Verdict]]:
     """Return the verdicts of sacreBLEU's metrics, by metric, in the order of the systems."""
     names = [name for name in plan.metrics if name in TRANSLATION_METRICS]
