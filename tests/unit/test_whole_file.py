@@ -2,9 +2,13 @@
 
 import errno
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from tfcli.text import whole_file as module
 from tfcli.text.whole_file import beside, whole_file, write_whole
 
 
@@ -72,3 +76,62 @@ def test_what_was_renamed_is_not_taken_away(tmp_path):
         path.write_bytes(b"a")
         path.replace(tmp_path / "text")
     assert (tmp_path / "text").read_bytes() == b"a"
+
+
+def killed_while_writing(place):
+    program = (
+        "import os, pathlib, sys; from tfcli.text.whole_file import whole_file\n"
+        "with whole_file(pathlib.Path(sys.argv[1])) as stream:\n"
+        "    stream.write(b'half'); stream.flush(); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", program, place], check=False).returncode == -9
+
+
+@pytest.mark.parametrize("name", ["text", "text.gz", "a[b]c.d.e"])
+def test_what_killed_writes_have_left_goes_with_the_next_that_ends(tmp_path, name):
+    place = tmp_path / name
+    for _ in range(2):
+        killed_while_writing(place)
+    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(KeyError), whole_file(place):
+        raise KeyError
+    assert len(list(tmp_path.iterdir())) == 2, "nothing was written"
+    write_whole(place, "whole")
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_nothing_goes_but_what_a_write_of_this_very_file_has_left(tmp_path):
+    others = [
+        ".text.0123456789.part", ".text.0123456.part", ".text.0123456g.part", ".text.01234567.part.gz",
+        ".text.01234567.part.more", "text.01234567.part", ".textt.01234567.part", ".text.part", ".tex.01234567.part",
+    ]  # fmt: skip
+    journaled = [".text.89abcdef.part", ".text.89abcdef.journal"]  # of an output text.89abcdef
+    for name in [*others, *journaled]:
+        (tmp_path / name).touch()
+    (tmp_path / ".text.01234567.part").touch()
+    write_whole(tmp_path / "text", "whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"text", *others, *journaled}
+
+
+def test_a_file_taken_for_a_leftover_before_it_was_held_is_begun_again(tmp_path, monkeypatch):
+    taken = []
+
+    def too_late(file, operation):
+        if not taken:
+            taken.append(Path(f"/proc/self/fd/{file.fileno()}").readlink())
+            taken[0].unlink()
+
+    monkeypatch.setattr(module.fcntl, "flock", too_late)
+    with beside(tmp_path / "text") as path:
+        assert path.exists()
+        assert path != taken[0]
+
+
+def test_on_a_disk_without_locks_files_are_written_and_leftovers_stay(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(module.fcntl, "flock", no_locks)
+    (tmp_path / ".text.01234567.part").touch()
+    write_whole(tmp_path / "text", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".text.01234567.part", "text"]

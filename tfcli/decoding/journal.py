@@ -21,7 +21,6 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO
 from tfcli.decoding.stream import StreamCounts
 from tfcli.errors import DataError
 from tfcli.text.lines import open_binary, reading
-from tfcli.text.whole_file import write_whole
 
 try:
     import fcntl
@@ -82,7 +81,7 @@ class Journal:
         self.source.seek(0)
         self._sink.seek(0)
         self._sink.truncate()
-        write_whole(self._paths.journal, _json_line(self._header))
+        self._put_journal(_json_line(self._header))
 
     def _difference(self, header: dict[str, Any], last: Done | None) -> str | None:
         """Say what is no longer as it was, or read both files up to where they go on."""
@@ -121,8 +120,18 @@ class Journal:
         self._write_journal()
 
     def _write_journal(self) -> None:
-        last = _json_line(asdict(self._done(self.counts)))
-        write_whole(self._paths.journal, _json_line(self._header) + last)
+        self._put_journal(_json_line(self._header) + _json_line(asdict(self._done(self.counts))))
+
+    def _put_journal(self, content: bytes) -> None:
+        """Write the journal in one stroke; as long as the part is held nobody else does, so that one name will do."""
+        new = self._paths.journal.with_suffix(".new-journal")
+        try:
+            with new.open("wb") as stream:
+                stream.write(content)
+                _sync(stream)
+            new.replace(self._paths.journal)
+        finally:
+            new.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Leave nothing of it behind."""

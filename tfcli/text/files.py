@@ -274,7 +274,7 @@ _NETWORK_ERRORS = (
 def _download(url: str, path: Path, report: Callable[[str], None]) -> None:
     report(f"fetching {url}")
     request = urllib.request.Request(url, headers={"User-Agent": f"tfcli/{__version__}"})  # noqa: S310  # http(s) only
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response, path.open("xb") as out:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response, path.open("wb") as out:  # noqa: S310
         announced = response.headers.get("Content-Length")
         total = int(announced) if announced is not None and announced.isdigit() else None
         done, next_report_time = 0, time.monotonic() + REPORT_SECONDS
@@ -303,7 +303,7 @@ def _repack(raw: Path, packed: Path, suffix: str) -> None:
                 pass
         raw.replace(packed)
     else:
-        with _uncompressed(raw, came) as source, packed.open("xb") as out, _compressing(out, suffix) as sink:
+        with _uncompressed(raw, came) as source, packed.open("wb") as out, _compressing(out, suffix) as sink:
             shutil.copyfileobj(source, sink, CHUNK_BYTES)
     with packed.open("rb") as whole:
         os.fsync(whole.fileno())

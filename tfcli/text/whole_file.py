@@ -1,32 +1,75 @@
 """Files that have their name only when they are whole: written beside their place, brought to the disk, renamed.
 
 What is written beside has a name of its own, so that several processes may write the same file at once: each
-writes all of it, and the last one to end wins.
+writes all of it, and the last one to end wins. Each holds what it writes, so that what a killed one has left can be told
+from it, and is removed by the next that ends.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows, where nothing is locked
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+TOKEN_BYTES = 4
+
 
 @contextmanager
 def beside(target: Path) -> Iterator[Path]:
-    """Give a name in the folder of `target` for a file that is gone when the block ends, unless it was renamed.
+    """Make an empty file in the folder of `target`, which is gone when the block ends, unless it was renamed.
 
-    It ends in the suffix of `target`, which says how a file is compressed.
+    It ends in the suffix of `target`, which says how a file is compressed. With what was written there, the leftovers of
+    processes that were killed while they wrote the same go.
     """
-    path = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    path, hold = _begun(target)
+    with hold:
+        try:
+            yield path
+            was_renamed = not path.exists()
+        finally:
+            path.unlink(missing_ok=True)
+    if was_renamed:
+        _remove_leftovers(target)
+
+
+def _begun(target: Path) -> tuple[Path, AbstractContextManager[object]]:
+    """Make the file, and tell what holds it, so that others see that its writer lives."""
+    while True:
+        path = target.with_name(f".{target.stem}.{secrets.token_hex(TOKEN_BYTES)}.part{target.suffix}")
+        hold = path.open("xb")
+        if fcntl is None:  # Windows, which renames no file that is open
+            hold.close()
+            return path, nullcontext()
+        with suppress(OSError):  # on a disk without locks, nobody removes leftovers either
+            fcntl.flock(hold, fcntl.LOCK_EX)
+        if path.exists():
+            return path, hold
+        hold.close()  # taken for a leftover between the two calls
+
+
+def _remove_leftovers(target: Path) -> None:
+    if fcntl is None:
+        return
+    token = f"[0-9a-f]{{{2 * TOKEN_BYTES}}}"
+    left = re.compile(rf"\.{re.escape(target.stem)}\.{token}\.part{re.escape(target.suffix)}")
+    for name in os.listdir(target.parent):  # noqa: PTH208  # a Path for each file of a large folder takes its time
+        path = target.with_name(name)
+        # `.text.01234567.part` may also be what `translate` has done of `text.01234567`, which has a journal
+        if left.fullmatch(name) and not path.with_suffix(".journal").exists():
+            with suppress(OSError), path.open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
 
 
 @contextmanager
@@ -36,7 +79,7 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
     Raises: OSError when it cannot be written; what was there before stays.
     """
     with beside(target) as path:
-        with path.open("xb") as stream:
+        with path.open("wb") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
