@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.labelled_text import write_labelled
 from tests.lookup_run import TABLE, LookupTranslator, write_toy_run
 from tfcli.app import main
 from tfcli.commands import console, eval_run
@@ -65,6 +66,16 @@ def small_run(tmp_path_factory):
     """Return the folder of a finished run: `recipe` beside it, text beside that."""
     folder = tmp_path_factory.mktemp("small")
     recipe = write_small_corpus(folder)
+    console._console.cache_clear()
+    assert main(["train", str(recipe), "--out", str(folder / "run"), "-q"]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def labelled_run(tmp_path_factory):
+    """Return the folder of a finished run of a classifier."""
+    folder = tmp_path_factory.mktemp("animals")
+    recipe = write_labelled(folder)
     console._console.cache_clear()
     assert main(["train", str(recipe), "--out", str(folder / "run"), "-q"]) == 0
     return folder / "run"

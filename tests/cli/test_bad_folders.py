@@ -1,6 +1,6 @@
 """Bad model folders, places that cannot be written, odd input to translate: one clear line and a hint.
 
-Bad text and bad recipes are in test_bad_input.py, bad run folders in test_bad_runs.py.
+Bad text is in test_bad_input.py, bad recipes in test_bad_recipes.py, bad run folders in test_bad_runs.py.
 """
 
 import io
