@@ -161,6 +161,7 @@ def test_a_run_that_has_been_silent_for_long_has_stopped(folder):
     found = course(folder, rows)
     assert found["status"] == "stopped"
     assert course_rows(found, 300, 1000)["status"] == "stopped, as it seems: last line 2 min ago"
+    assert course_rows(found, 300, 1000)["time left"] == ""
     (folder / "log.txt").touch()  # a skipped update is told there, and nowhere else
     assert course(folder, rows)["status"] == "running"
 
@@ -271,6 +272,7 @@ def test_a_stop_at_a_step_that_was_to_be_saved_is_told_by_silence_alone(folder):
     found = course(folder, rows, state)
     assert (found["status"], found["stopped_at"]) == ("stopped", None)
     assert course_rows(found, 300, 1000)["status"] == "stopped, as it seems: last line 2 min ago"
+    assert course_rows(found, 300, 1000)["time left"] == ""
 
 
 def test_who_holds_the_folder_tells_more_than_files_and_their_times(folder):

@@ -38,7 +38,7 @@ def course_rows(
     `unit` is what the task counts.
     """
     skipped = course["skipped_updates"]
-    left = course["seconds_left"]
+    left = course["seconds_left"] if course["status"] == "running" else None
     return {
         "status": _status(course, last_step, max_steps),
         "speed": _speed(course, unit),
