@@ -74,7 +74,7 @@ def test_damage_to_any_file_is_named_and_the_checkpoint_before_is_used(root, nam
         assert warning.startswith(f"{path}: damaged (the file is missing)")
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(FILES), st.integers(0, 10**6), st.integers(0, 7))
 def test_no_flipped_bit_goes_unseen(root, name, place, bit):
     newest = checkpoint_folders(root)[-1]

@@ -39,7 +39,7 @@ def naive_greedy(model, prompt, max_pieces):
         ids.append(best)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.lists(PIECES, max_size=4), min_size=1, max_size=4), st.integers(1, 3), st.integers(0, 3))
 def test_greedy_continuations_are_those_without_a_cache_whoever_stands_beside_them(prompts, most, seed):
     model = language_model(seed)
@@ -110,7 +110,7 @@ def test_windows_count_each_piece_once_behind_half_a_context(length, context):
     assert counted == list(range(length))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.lists(PIECES, max_size=3 * CONTEXT), min_size=1, max_size=3), st.integers(0, 3))
 def test_the_probability_of_a_text_is_that_of_piece_after_piece(texts, seed):
     model = language_model(seed)

@@ -76,7 +76,7 @@ def naive_rules(batch, i, rules):
     return limit, batch.prefixes[i], rules["no_repeat_ngram"], min(shortest, limit - 1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(task=tasks(), penalty=penalties, n_best=st.integers(1, 4))
 def test_with_rules_a_beam_as_wide_as_the_space_finds_what_trying_everything_finds(task, penalty, n_best):
     seeds, batch, rules = task
@@ -95,7 +95,7 @@ def test_with_rules_a_beam_as_wide_as_the_space_finds_what_trying_everything_fin
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(task=tasks(max_limit=9), penalty=penalties)
 def test_with_rules_beam_one_equals_greedy_and_a_naive_walk(task, penalty):
     seeds, batch, rules = task
@@ -114,7 +114,7 @@ def test_with_rules_beam_one_equals_greedy_and_a_naive_walk(task, penalty):
         assert best.ids == ids
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(task=tasks(max_limit=7), penalty=penalties, width=st.integers(2, 4), n_best=st.integers(1, 2))
 def test_with_rules_company_changes_nothing_and_stopping_early_loses_nothing(task, penalty, width, n_best):
     seeds, batch, rules = task
@@ -127,7 +127,7 @@ def test_with_rules_company_changes_nothing_and_stopping_early_loses_nothing(tas
         assert found == search_with(LookupNextPiece([seed], width), alone, full, CPU)[0][:n_best]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     rows=st.lists(st.lists(st.integers(4, 7), min_size=6, max_size=6), min_size=1, max_size=4),
     n=st.integers(1, 4),

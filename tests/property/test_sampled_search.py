@@ -40,7 +40,7 @@ def naive_probs(scores, sampling):
     return [kept.get(piece, 0.0) / mass for piece in range(len(scores))]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     scores=st.lists(st.integers(-60, 0), min_size=2, max_size=8, unique=True),
     sampling=samplings,
@@ -92,7 +92,7 @@ def test_whole_outputs_come_as_often_as_they_are_probable():
     assert deviation < 39.1  # 0.9999 quantile for 12 degrees of freedom
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seeds=st.lists(st.integers(0, 10**6), min_size=2, max_size=4, unique=True),
     sampling=samplings,
@@ -111,7 +111,7 @@ def test_company_and_order_never_change_a_sample(seeds, sampling, n_best, ngram)
         assert search_with(LookupNextPiece([seed], n_best), alone, wanted, CPU) == [together[i]]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 10**6),
     n_best=st.integers(1, 4),

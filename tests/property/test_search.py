@@ -79,7 +79,7 @@ penalties = st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seeds=st.lists(st.integers(0, 10**6), min_size=1, max_size=3), penalty=penalties, n_best=st.integers(1, 4)
 )
@@ -94,7 +94,7 @@ def test_a_beam_as_wide_as_the_space_finds_what_trying_everything_finds(seeds, p
         assert [h.score for h in hypotheses] == pytest.approx([score for score, _ in expected], abs=1e-5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     seeds=st.lists(st.integers(0, 10**6), min_size=1, max_size=5),
     limits=st.lists(st.integers(1, 9), min_size=5, max_size=5),
@@ -108,7 +108,7 @@ def test_beam_one_equals_greedy(seeds, limits, penalty):
     )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     seeds=st.lists(st.integers(0, 10**6), min_size=2, max_size=4),
     penalty=penalties,
@@ -128,7 +128,7 @@ def test_company_never_changes_a_search_and_stopping_early_loses_nothing(seeds, 
         assert found == full[0][:n_best]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), penalty=penalties, width=st.integers(1, 5))
 def test_n_best_lists_are_sorted_distinct_and_scored_as_forced_decoding_would(seed, penalty, width):
     (found,) = beam_search(
@@ -179,7 +179,7 @@ def naive_beam(seed, max_length, width, length_penalty):
     return [ids for _, ids in sorted(ended, key=lambda pair: -pair[0])]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), penalty=penalties, width=st.integers(1, 5), limit=st.integers(1, 8))
 def test_a_beam_of_any_width_finds_what_a_naive_one_finds(seed, penalty, width, limit):
     (found,) = beam_search(

@@ -23,7 +23,7 @@ MODERN = {
 }  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     b=st.integers(1, 3),
     k=st.integers(1, 5),
@@ -44,7 +44,7 @@ def test_a_large_vocabulary_looked_through_in_groups_gives_the_best_of_all(b, k,
     assert all(len(set(row)) == n for row in (prefix * vocab_size + piece).tolist())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seeds=st.lists(st.integers(0, 10**6), min_size=2, max_size=6),
     width=st.integers(1, 4),
@@ -62,7 +62,7 @@ def test_when_finished_sentences_leave_changes_nothing(seeds, width, n_best):
     assert found[0] == found[1] == found[2]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seeds=st.lists(st.integers(0, 10**6), min_size=2, max_size=6),
     width=st.integers(1, 4),
@@ -128,7 +128,6 @@ def test_batches_searched_in_threads_give_what_one_thread_gives(tiny_model, beam
         assert found[1][i][0].score == pytest.approx(found[0][i][0].score, abs=1e-5)
 
 
-@settings(deadline=None)
 @given(
     n_items=st.integers(1, 300),
     rows=st.integers(1, 7),

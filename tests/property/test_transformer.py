@@ -132,7 +132,7 @@ def test_packed_and_padded_sentences_have_the_same_states_and_gradients(
     torch.testing.assert_close(found, expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     b=st.integers(1, 3),
     g=st.integers(1, 3),

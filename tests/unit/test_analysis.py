@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import sacrebleu
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tfcli.errors import DataError
@@ -49,7 +49,6 @@ def test_progress_is_told_line_by_line() -> None:
     assert sum(done) == len(HYP)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=60), st.integers(1, 7))
 def test_length_groups_hold_every_line_once_and_are_of_about_one_size(
     lengths: list[int], groups: int

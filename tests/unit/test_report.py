@@ -7,7 +7,7 @@ from html import unescape
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -190,7 +190,6 @@ def test_markdown_shows_what_strangers_wrote_as_text(hostile: Report) -> None:
 ONE_LINE = scored("s", None, [["x y"]], {"mine": ["x"]})
 
 
-@settings(deadline=None)
 @given(st.text(st.sampled_from("a<&;|`*_[]()#\\ \n\u2028!~-1.$@"), max_size=25))
 def test_any_text_fits_into_a_cell_of_markdown(line: str) -> None:
     of = replace(ONE_LINE, systems=[replace(ONE_LINE.judged, hypotheses=[line])])

@@ -1,7 +1,7 @@
 """How lines are cut into words, and how two lines are marked where they differ."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tfcli.scoring.words import differences, pieces_of, words_of
@@ -24,13 +24,11 @@ def test_words_are_those_that_a_reader_sees(line: str) -> None:
     assert words_of(line) == WORDS[line]
 
 
-@settings(deadline=None)
 @given(LINES)
 def test_pieces_make_up_the_line(line: str) -> None:
     assert "".join(pieces_of(line)) == line
 
 
-@settings(deadline=None)
 @given(LINES, LINES)
 def test_segments_make_up_the_line_and_what_is_common_is_the_same_on_both_sides(hyp: str, ref: str) -> None:
     marked = differences(hyp, ref)
