@@ -9,6 +9,7 @@ import pytest
 
 from tests.labelled_text import write_labelled
 from tests.lookup_run import TABLE, LookupTranslator, write_toy_run
+from tests.small_text import write_text
 from tfcli.app import main
 from tfcli.commands import console, eval_run
 
@@ -78,6 +79,16 @@ def labelled_run(tmp_path_factory):
     recipe = write_labelled(folder)
     console._console.cache_clear()
     assert main(["train", str(recipe), "--out", str(folder / "run"), "-q"]) == 0
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def text_run(tmp_path_factory):
+    """Return the folder of a finished run of a language model; recipe and text lie beside it."""
+    folder = tmp_path_factory.mktemp("text")
+    write_text(folder)
+    console._console.cache_clear()
+    assert main(["train", str(folder / "text.yaml"), "--out", str(folder / "run"), "-q"]) == 0
     return folder / "run"
 
 

@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from tests.cli.test_language_model import write_text
+from tests.small_text import write_text
 from tfcli.app import main
 
 

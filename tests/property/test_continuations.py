@@ -1,5 +1,7 @@
 """A language model at work: the cache, windows and company change nothing of what it says."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -27,27 +29,59 @@ def next_log_probs(model, ids):
         return torch.log_softmax(model.logits(model(torch.tensor([[Tokenizer.bos_id, *ids]])))[0, -1], dim=-1)
 
 
-def naive_greedy(model, prompt, max_pieces):
+def seen_by_turns(prompt, written):
+    """Yield what is seen before each piece: all, and whenever the context is full, its newest half goes on."""
+    seen = prompt[-(CONTEXT // 2) :] if len(prompt) >= CONTEXT else prompt
+    for piece in written:
+        yield seen
+        seen = [*seen, piece]
+        if len(seen) == CONTEXT:
+            seen = seen[-(CONTEXT // 2) :]
+
+
+def naive_greedy(model, prompt, max_pieces, lines=1):
     ids, total = [], 0.0
     while True:
-        scores = next_log_probs(model, [*prompt, *ids])
+        *_, seen = seen_by_turns(prompt, [*ids, None])
+        scores = next_log_probs(model, seen)
         scores[[Tokenizer.pad_id, Tokenizer.bos_id, Tokenizer.eos_id]] = -torch.inf
         best = LINE_END if len(ids) == max_pieces else int(scores.argmax())
         total += float(scores[best])
-        if best == LINE_END:
+        if best == LINE_END and (len(ids) == max_pieces or ids.count(LINE_END) == lines - 1):
             return tuple(ids), total
         ids.append(best)
 
 
-@settings(max_examples=25)
-@given(st.lists(st.lists(PIECES, max_size=4), min_size=1, max_size=4), st.integers(1, 3), st.integers(0, 3))
-def test_greedy_continuations_are_those_without_a_cache_whoever_stands_beside_them(prompts, most, seed):
+@settings(max_examples=40)
+@given(
+    st.lists(st.lists(PIECES, max_size=2 * CONTEXT), min_size=1, max_size=4),
+    st.integers(1, 3 * CONTEXT),
+    st.integers(1, 3),
+    st.integers(0, 3),
+)
+def test_greedy_continuations_are_those_without_a_cache_whoever_stands_beside_them(
+    prompts, most, lines, seed
+):
     model = language_model(seed)
-    found = LanguageModelEngine(model, CONTEXT, "fp32", LINE_END).search(prompts, most, GREEDY)
+    found = LanguageModelEngine(model, CONTEXT, "fp32", LINE_END).search(prompts, most, GREEDY, lines=lines)
     for prompt, (best,) in zip(prompts, found, strict=True):
-        ids, log_prob = naive_greedy(model, prompt, most)
+        ids, log_prob = naive_greedy(model, prompt, most, lines)
         assert best.ids == ids
         assert best.log_prob == pytest.approx(log_prob, abs=1e-4)
+
+
+def test_more_lines_or_pieces_begin_with_those_that_fewer_give():
+    found = [
+        [best.ids for (best,) in engine(3).search([[5], [6, 7, 8]], most, GREEDY, lines=lines)]
+        for most, lines in ((4, 50), (30, 50), (60, 50), (60, 2))
+    ]
+    for fewer, more in itertools.pairwise(found[:3]):
+        for short, long in zip(fewer, more, strict=True):
+            assert len(short) < len(long)
+            assert short == long[: len(short)]
+    for all_lines, two in zip(found[2], found[3], strict=True):
+        ends = [place for place, piece in enumerate(all_lines) if piece == LINE_END]
+        assert two == all_lines[: ends[1] if len(ends) > 1 else None]
 
 
 def test_a_wide_beam_finds_the_best_of_all_short_continuations():
@@ -72,18 +106,20 @@ def test_a_wide_beam_finds_the_best_of_all_short_continuations():
     assert [one.log_prob for one in found] == pytest.approx([score for _, score in expected], abs=1e-4)
 
 
+@pytest.mark.parametrize(("most", "lines"), [(5, 1), (3 * CONTEXT, 4)])
 @pytest.mark.parametrize("sampling", [None, Sampling(3)])
-def test_what_several_rows_of_a_prompt_find_is_as_probable_without_a_cache(sampling):
+def test_what_several_rows_of_a_prompt_find_is_as_probable_without_a_cache(sampling, most, lines):
     model, prompts = language_model(2), [[5, 7], [11, 6]]
     several = SearchSettings(beam_size=3, length_penalty=LengthPenalty(1.0), n_best=3, sampling=sampling)
-    found = LanguageModelEngine(model, CONTEXT, "fp32", LINE_END).search(prompts, 5, several)
-    assert max(len(one.ids) for hypotheses in found for one in hypotheses) > 2
+    found = LanguageModelEngine(model, CONTEXT, "fp32", LINE_END).search(prompts, most, several, lines=lines)
+    assert max(len(one.ids) for hypotheses in found for one in hypotheses) > min(most, CONTEXT) - 3
     for prompt, hypotheses in zip(prompts, found, strict=True):
         for one in hypotheses:
-            ids = [*prompt, *one.ids, LINE_END]
+            assert len(one.ids) == most or one.ids.count(LINE_END) == lines - 1
+            ids = [*one.ids, LINE_END]
+            seen = seen_by_turns(prompt, ids)
             expected = sum(
-                float(next_log_probs(model, ids[:place])[ids[place]])
-                for place in range(len(prompt), len(ids))
+                float(next_log_probs(model, before)[piece]) for before, piece in zip(seen, ids, strict=True)
             )
             assert one.log_prob == pytest.approx(expected, abs=1e-4)
 

@@ -95,12 +95,21 @@ def predict(
         ),
     ] = None,
     as_json: JsonLinesOption = False,
+    lines: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Take the input as one prompt, and write N lines.",
+            rich_help_panel=SEARCH_PANEL,
+        ),
+    ] = None,
     max_pieces: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="N",
-            help=r"Most that a line gets.  \[default: half of what the model sees]",
+            help=r"Most in all.  \[default: half the context a line]",
             rich_help_panel=SEARCH_PANEL,
         ),
     ] = None,
@@ -128,8 +137,7 @@ def predict(
     As many lines out as in, in order; of standard input, or of files. What stands under Search is for language models.
 
     Example: tfcli predict runs/trec < questions.txt > labels.txt
-    Example: tfcli predict runs/trec questions.txt --top 3
-    Example: tfcli predict runs/tinyshakespeare --sample --temperature 0.8 < beginnings.txt
+    Example: tfcli predict runs/tinyshakespeare --sample --temperature 0.8 --lines 20 < beginning.txt
     """
     wanted = (top or 1) > 1 and not as_json
     chosen = format_of(form or (OutputFormat.TSV if wanted else None), as_json=as_json)
@@ -138,12 +146,20 @@ def predict(
     if precision is not None:
         refuse_unknown_precision(precision)
     sampling = sampling_of(sample=sample, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
-    of_text = TextWishes(sampling, beam_size, n_best, max_pieces, score_only)
-    of_text.refuse_contradictions(alone=chosen is OutputFormat.TEXT)
+    of_text = TextWishes(sampling, beam_size, n_best, max_pieces, score_only, lines)
+    of_text.refuse_contradictions(
+        alone=chosen is OutputFormat.TEXT, in_rows=chosen is OutputFormat.TSV or column is not None
+    )
     place = field_of(
         column, field, chosen, {"--score-only": score_only, "--top": (top or 1) > 1}, "prediction"
     )
     jobs = find_jobs(files or [], out, suffix)
+    whole = lines is not None and place is None and chosen is OutputFormat.TEXT
+    if whole and sum(job.target is None for job in jobs) > 1:
+        raise RecipeError(
+            f"--lines {lines}: nothing would part what becomes of {len(jobs)} inputs",
+            "give -o FOLDER, or --json",
+        )
     refuse_existing(jobs, force)
     from tfcli.decoding.stream import StreamSettings
     from tfcli.model.description import describe_model
@@ -153,8 +169,11 @@ def predict(
     if description.config.task == "language_model":
         _refuse_for("labels", {"--top": top})
         worker, terms = text_work(description, of_text, wishes.device, precision)
-        settings = StreamSettings(TEXT_WINDOW_LINES, chosen.value, n_best, field=place)
+        settings = StreamSettings(TEXT_WINDOW_LINES, chosen.value, n_best, field=place, whole=whole)
         work = Work(worker, settings, terms | {"format": chosen.value}, force)
+        work.when_truncated = (
+            f": the beginning, all but the last {description.info['context'] // 2} pieces, was not read"
+        )
     else:
         description.require_labels()
         _refuse_for("language models", of_text.given)

@@ -25,23 +25,30 @@ class TextWishes:
     n_best: int
     max_pieces: int | None
     score_only: bool
+    lines: int | None = None
 
     @property
     def given(self) -> dict[str, object]:
         """Return what was asked for, by option; None: not."""
         return {
             "--beam-size": self.beam_size, "--max-pieces": self.max_pieces, "--sample": self.sampling,
-            "--n-best": self.n_best if self.n_best > 1 else None, "--score-only": self.score_only or None,
+            "--lines": self.lines, "--n-best": self.n_best if self.n_best > 1 else None,
+            "--score-only": self.score_only or None,
         }  # fmt: skip
 
-    def refuse_contradictions(self, *, alone: bool) -> None:
-        """Refuse options that do not go together; `alone`: text is written without scores.
+    def refuse_contradictions(self, *, alone: bool, in_rows: bool) -> None:
+        """Refuse options that do not go together; `alone`: text is written without scores; `in_rows`: of a table.
 
         Raises: RecipeError.
         """
         named = [name for name, value in self.given.items() if value is not None and name != "--score-only"]
         if self.score_only and named:
             raise RecipeError(f"--score-only and {named[0]} contradict each other", "leave one of them out")
+        if self.lines is not None and in_rows:
+            raise RecipeError(
+                f"--lines {self.lines}: a row of a table holds one line",
+                "use --json or --field, or plain text",
+            )
         if self.sampling is not None and self.beam_size is not None:
             raise RecipeError("--sample and --beam-size contradict each other", "leave one of them out")
         if self.n_best > 1 and alone:
@@ -101,36 +108,19 @@ def load_language_model(
 
 
 def line_work_of(engine: "LanguageModelEngine", text: "RunningText", wishes: TextWishes) -> "LineWork":
-    """Return what works on lines as it was wished.
-
-    Raises: RecipeError when more pieces are asked for than the model can see.
-    """
+    """Return what works on lines as it was wished."""
     from tfcli.decoding.continuation import Continuing, ScoringLines
     from tfcli.decoding.engine import SearchSettings
     from tfcli.decoding.hypothesis import LengthPenalty
 
     if wishes.score_only:
         return ScoringLines(engine, text)
-    max_pieces = most_pieces(engine.context, wishes.max_pieces)
+    lines = wishes.lines or 1
     settings = SearchSettings(
         beam_size=wishes.beam_size or 1,
         length_penalty=LengthPenalty(1.0),
         n_best=wishes.n_best,
         sampling=wishes.sampling,
     )
-    return Continuing(engine, text, settings, max_pieces)
-
-
-def most_pieces(context: int, wanted: int | None) -> int:
-    """Return how many pieces a continuation may have: half of the context unless it is said.
-
-    Raises: RecipeError when they leave no room for a prompt.
-    """
-    if wanted is None:
-        return max(1, context // 2 - 1)
-    if wanted > context - 2:
-        raise RecipeError(
-            f"--max-pieces {wanted}: the model sees {context} pieces at a time, begin mark and prompt included",
-            f"give at most {max(1, context - 2)}",
-        )
-    return wanted
+    max_pieces = wishes.max_pieces or lines * max(1, engine.context // 2 - 1)
+    return Continuing(engine, text, settings, max_pieces, lines)

@@ -46,6 +46,7 @@ class Work:
     terms: dict[str, Any]
     force: bool = False
     wanted: Wanted | None = None  # of translations
+    when_truncated: str | None = None  # where its end is not what is cut off
     line_is_open: bool = False  # the last line on standard output has no end
 
     def begun(self, n_done: int = 0) -> "AbstractContextManager[LineWork]":
@@ -179,14 +180,15 @@ def carry_out(work: Work, job: Job) -> None:
     name = str(job.source) if job.source is not None else "standard input"
     work.settings = replace(work.settings, name=name)
     total = _count(work, job.source)
-    with _writing(job.target), progress(name, total, "line", streams=job.target is None) as bar:
+    unit = work.settings.unit
+    with _writing(job.target), progress(name, total, unit, streams=job.target is None) as bar:
         if keeps_journal(job):
             counts = _with_journal(work, job, total, bar)
         else:
             counts = _in_one_go(work, job, total, bar)
-    _report(name, job.source, counts)
+    _report(work, name, job.source, counts)
     if job.target is not None:
-        say(f"{job.target}: {counted(counts.lines, 'line')}")
+        say(f"{job.target}: {counted(counts.lines, unit)}")
 
 
 def _count(work: Work, source: Path | None) -> int | None:
@@ -196,6 +198,8 @@ def _count(work: Work, source: Path | None) -> int | None:
 
     if source is None or not source.is_file():
         return None
+    if work.settings.whole:
+        return min(1, count_lines(source))
     return (
         count_lines(source) if work.settings.field is None else count_fit_lines(source, work.settings.field)
     )
@@ -293,7 +297,7 @@ def converse(work: Work) -> None:
             prompt("> ")
     prompt("\n")
     if counts is not None:
-        _report(settings.name, None, counts)
+        _report(work, settings.name, None, counts)
 
 
 def _packer(target: Path | None) -> Callable[[bytes], bytes]:
@@ -356,9 +360,10 @@ def _make_folder(place: Path) -> None:
         place.parent.mkdir(parents=True)
 
 
-def _report(name: str, source: Path | None, counts: "StreamCounts") -> None:
+def _report(work: Work, name: str, source: Path | None, counts: "StreamCounts") -> None:
     from tfcli.text.lines import utf16_remedy
 
+    unit = work.settings.unit
     if counts.utf16:
         warn(f"{name} is UTF-16, but was read as UTF-8; {utf16_remedy(source)}")
     if counts.invalid:
@@ -372,6 +377,5 @@ def _report(name: str, source: Path | None, counts: "StreamCounts") -> None:
         )
     if counts.truncated:
         verb = "was" if counts.truncated == 1 else "were"
-        warn(
-            f"{name}: {counted(counts.truncated, 'line')} {verb} too long for the model and {verb} cut off there"
-        )
+        what = work.when_truncated or f" and {verb} cut off there"
+        warn(f"{name}: {counted(counts.truncated, unit)} {verb} too long for the model{what}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tfcli.decoding.language_model import pieces_read
 from tfcli.text.running_text import LINE_END
 
 if TYPE_CHECKING:
@@ -83,18 +84,24 @@ class ScoredLine:
 
 
 class Continuing:
-    """Continues lines, each up to a line end or `max_pieces`.
+    """Continues prompts, each up to so many line ends, or `max_pieces` of all its lines together.
 
-    Of a prompt that leaves less room than that, only the last pieces are read.
+    A prompt may have line ends itself. Of one that the context does not hold, only the end is read.
     """
 
     def __init__(
-        self, engine: LanguageModelEngine, text: RunningText, settings: SearchSettings, max_pieces: int
+        self,
+        engine: LanguageModelEngine,
+        text: RunningText,
+        settings: SearchSettings,
+        max_pieces: int,
+        lines: int = 1,
     ) -> None:
         self._engine = engine
         self._text = text
         self._settings = settings
         self._max_pieces = max_pieces
+        self._lines = lines
 
     def begin(
         self,
@@ -103,20 +110,20 @@ class Continuing:
         n_best: int = 1,  # noqa: ARG002  # it is in the settings
         on_long: OnLong = "split",  # noqa: ARG002  # a prompt is never split
     ) -> Callable[[], Sequence[Continued]]:
-        """Continue each line."""
-        room = self._engine.context - self._max_pieces - 1
-        encoded = [self._text.encode(line) for line in lines]
-        prompts = [ids[max(0, len(ids) - room) :] for ids in encoded]
-        found = self._engine.search(prompts, self._max_pieces, self._settings, advance or (lambda _: None))
+        """Continue each prompt."""
+        prompts = [self._text.encode(line) for line in lines]
+        found = self._engine.search(
+            prompts, self._max_pieces, self._settings, advance or (lambda _: None), self._lines
+        )
         results = [
             Continued(
                 line,
                 tuple(
                     Continuation(self._text.decode(one.ids), one.score, one.log_prob) for one in hypotheses
                 ),
-                truncated=len(ids) > room,
+                truncated=pieces_read(len(prompt), self._engine.context) < len(prompt),
             )
-            for line, ids, hypotheses in zip(lines, encoded, found, strict=True)
+            for line, prompt, hypotheses in zip(lines, prompts, found, strict=True)
         ]
         return lambda: results
 

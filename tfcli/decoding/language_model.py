@@ -1,6 +1,10 @@
 """A language model at work: what may follow a prompt, and how probable every piece of a text is.
 
-A prompt is read in one pass into the key/value cache; from there on each step computes one position.
+A prompt is read in one pass into the key/value cache; from there on each step computes one position. When the context is
+full, the newest half of it is read anew, and the rest is forgotten.
+
+    writing        B prompt n e w e s t h a l f|            context: begin mark B, then what is read or written
+                              B n e w e s t h a l f ->      full: half of it goes on, behind a begin mark
 
     long texts     |----- context -----|                    all of the first window's pieces are counted,
                              |----- context -----|          of each other one those that no window before it had:
@@ -11,6 +15,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -35,19 +40,39 @@ if TYPE_CHECKING:
 BATCH_PIECES = 4096
 
 
+def pieces_read(length: int, context: int) -> int:
+    """Return how many of the last pieces of a text are read, behind a begin mark: all, or half a context."""
+    return length if length < context else context // 2
+
+
+@dataclass(frozen=True)
+class _End:
+    """Where continuations end: at so many line ends, whose piece is `line_end`, or behind `max_pieces`."""
+
+    line_end: int
+    lines: int
+    max_pieces: int
+
+
 class ContinuingNextPiece:
     """`NextPiece` by a language model that has read prompts of one length, for K rows of each.
 
-    Its end mark is the end of a line: that is what it scores as `eos_id`.
+    The last line end of a continuation is its end mark: that is what it scores as `eos_id`.
     """
 
-    def __init__(self, model: LanguageModel, prompts: Tensor, rows_each: int, line_end: int) -> None:
-        """Read `prompts` (B, P), begin marks included."""
+    def __init__(
+        self, model: LanguageModel, prompts: Tensor, rows_each: int, context: int, end: _End
+    ) -> None:
+        """Read `prompts` (B, P), begin marks included, which the context holds."""
         self._model = model
-        self._line_end = line_end
+        self._context = context
+        self._end = end
+        rows = torch.arange(len(prompts), device=prompts.device).repeat_interleave(rows_each)
+        self._seen = prompts[rows]  # (R, t) begin mark first
+        self._lines = torch.full_like(rows, end.lines)  # (R,) line ends to come
+        self._written = 0
         self._cache = model.new_cache()
         states = model.decode(prompts, self._cache)[:, -1]  # (B, D)
-        rows = torch.arange(len(prompts), device=prompts.device).repeat_interleave(rows_each)
         self._cache.select_rows(rows)
         self._read: Tensor | None = states[rows]  # (R, D) what comes first follows from
 
@@ -59,17 +84,34 @@ class ContinuingNextPiece:
         if self._read is not None:
             states, self._read = self._read, None
         else:
-            states = self._model.decode(last[:, None], self._cache)[:, 0]  # (R, D)
+            states = self._next_states(last)
         log_probs = torch.log_softmax(self._model.logits(states).float(), dim=-1)
         log_probs[:, Tokenizer.pad_id] = -torch.inf
         log_probs[:, Tokenizer.bos_id] = -torch.inf
-        log_probs[:, Tokenizer.eos_id] = log_probs[:, self._line_end]
-        log_probs[:, self._line_end] = -torch.inf
+        of_line_end = log_probs[:, self._end.line_end].clone()
+        # a search may end where the last line does; behind `max_pieces` it has to, wherever that is
+        ends = (self._lines <= 1) | (self._written >= self._end.max_pieces)
+        log_probs[:, Tokenizer.eos_id] = torch.where(ends, of_line_end, -torch.inf)
+        log_probs[:, self._end.line_end] = torch.where(ends, -torch.inf, of_line_end)
         return log_probs
+
+    def _next_states(self, last: Tensor) -> Tensor:
+        """Read the newest piece of each row (R,), return the states (R, D) that the next one follows from."""
+        self._written += 1
+        self._lines = self._lines - (last == self._end.line_end).long()
+        self._seen = torch.cat((self._seen, last[:, None]), dim=1)
+        length = self._seen.shape[1] - 1
+        kept = pieces_read(length, self._context)
+        if kept == length:
+            return self._model.decode(last[:, None], self._cache)[:, 0]
+        self._seen = torch.cat((self._seen[:, :1], self._seen[:, 1 + length - kept :]), dim=1)
+        self._cache = self._model.new_cache()
+        return self._model.decode(self._seen, self._cache)[:, -1]
 
     def select(self, rows: Tensor, sentences: Tensor | None) -> None:  # noqa: ARG002  # they have no memory
         """Go on with `rows` (R',) in that order."""
         self._cache.select_rows(rows)
+        self._seen, self._lines = self._seen[rows], self._lines[rows]
 
 
 class _Window(NamedTuple):
@@ -109,18 +151,18 @@ class LanguageModelEngine:
         max_pieces: int,
         settings: SearchSettings,
         advance: Callable[[int], None] = lambda _: None,
+        lines: int = 1,
     ) -> list[list[Hypothesis]]:
-        """Return up to `n_best` continuations of each prompt, best first, up to the end of its line.
-
-        A prompt has at most `context` - `max_pieces` - 1 pieces.
-        """
+        """Return up to `n_best` continuations of each prompt, best first, up to so many line ends, the last left out."""
+        end = _End(self._line_end, lines, max_pieces)
+        prompts = [prompt[len(prompt) - pieces_read(len(prompt), self.context) :] for prompt in prompts]
         found: list[list[Hypothesis]] = [[] for _ in prompts]
         for places in self._batches([len(prompt) + 1 for prompt in prompts], settings.rows):
             ids = [[Tokenizer.bos_id, *prompts[place]] for place in places]
             batch = Batch([prompts[place] for place in places], [max_pieces + 1] * len(ids), [()] * len(ids))
             with self._computing():
                 read = torch.tensor(ids, device=self._device)
-                scorer = ContinuingNextPiece(self._model, read, settings.rows, self._line_end)
+                scorer = ContinuingNextPiece(self._model, read, settings.rows, self.context, end)
                 results = search_with(scorer, batch, settings, self._device)
             for place, result in zip(places, results, strict=True):
                 found[place] = result

@@ -46,7 +46,7 @@ class StreamCounts:
 class StreamSettings:
     """How a stream is cut and written; `name` is what errors in reading call it.
 
-    A window ends after so many lines or bytes, whichever comes first.
+    A window ends after so many lines or bytes, whichever comes first; with `whole`, all that there is is one text.
     """
 
     window_lines: int
@@ -56,6 +56,12 @@ class StreamSettings:
     window_bytes: int = 1 << 20
     field: Field | None = None  # None: the line is the text
     on_long: OnLong = "split"
+    whole: bool = False
+
+    @property
+    def unit(self) -> str:
+        """What is worked on one by one."""
+        return "prompt" if self.whole else "line"
 
 
 @dataclass(frozen=True)
@@ -140,12 +146,11 @@ def _begin_windows(
         seen = StreamCounts()
         for number, raw in enumerate(raws, start=n_before + 1):
             seen.lines += 1
-            text, replaced = _text(raw, number, settings)
-            if replaced:
-                seen.invalid += 1
+            text, invalid = _whole_text(raw) if settings.whole else _text(raw, number, settings)
+            if invalid:
+                seen.invalid += len(invalid)
                 seen.utf16 |= number == 1 and raw.startswith(UTF16_MARKS)
-                if len(seen.first_invalid) < SHOWN_LINES:
-                    seen.first_invalid.append(number)
+                seen.first_invalid = (seen.first_invalid + invalid)[:SHOWN_LINES]
             texts.append(text)
         with _naming_lines(n_before, settings):
             end = work.begin(texts, advance, settings.n_best, settings.on_long)
@@ -201,15 +206,22 @@ def count_fit_lines(path: Path, wanted: Field) -> int:
     return number
 
 
-def _text(raw: bytes, number: int, settings: StreamSettings) -> tuple[str, bool]:
-    """Return what of a line is to be translated, and whether bytes in it that are no UTF-8 were replaced."""
+def _text(raw: bytes, number: int, settings: StreamSettings) -> tuple[str, list[int]]:
+    """Return what of a line is to be translated, and its number if bytes in it that are no UTF-8 were replaced."""
     line = raw.removesuffix(b"\n")
-    if settings.field is None or _is_blank(line):
-        return decode_line(line)
+    field = None if _is_blank(line) else settings.field
     try:
-        return settings.field.take(line)
+        text, replaced = decode_line(line) if field is None else field.take(line)
     except UnfitLineError as error:
         raise DataError(f"{settings.name}:{number}: {error}", "correct the line, or leave it out") from error
+    return text, [number] if replaced else []
+
+
+def _whole_text(raw: bytes) -> tuple[str, list[int]]:
+    """Return a text of several lines but for its last line end, and the numbers of those with bytes that are no UTF-8."""
+    decoded = [decode_line(line) for line in raw.removesuffix(b"\n").split(b"\n")]
+    invalid = [number for number, (_, replaced) in enumerate(decoded, start=1) if replaced]
+    return "\n".join(text for text, _ in decoded), invalid
 
 
 def _is_blank(line: bytes) -> bool:
@@ -285,6 +297,12 @@ def _windows(source: BinaryIO, settings: StreamSettings) -> Iterator[list[bytes]
 
     An empty window comes before whatever may have to wait for more to be written.
     """
+    if settings.whole:
+        with reading(Path(settings.name)):
+            text = source.read()
+        if text:
+            yield [text]
+        return
     waits = _may_wait(source)
     lines = _live_lines(source) if waits and CAN_ASK_PIPES else source
     window: list[bytes] = []
