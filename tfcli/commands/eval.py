@@ -7,7 +7,7 @@ import typer
 
 from tfcli.commands.console import print_json
 from tfcli.commands.eval_files import score_files
-from tfcli.commands.eval_plan import plan_of
+from tfcli.commands.eval_plan import plan_of, tells_labels
 from tfcli.commands.eval_report import require_report, write_report
 from tfcli.commands.eval_request import Request, refuse_beside_history, refuse_contradictions
 from tfcli.commands.eval_run import score_run
@@ -32,7 +32,7 @@ def evaluate(
         typer.Option(
             "--test",
             metavar="NAME",
-            help="Only this one of the recipe's test sets; may be given again.",
+            help="Only this one of the recipe's test sets, or valid; again for more.",
             rich_help_panel=RUN_PANEL,
         ),
     ] = None,
@@ -65,7 +65,7 @@ def evaluate(
     src: Annotated[
         Path | None,
         typer.Option(
-            help="Text to translate instead of test sets; or the source of --hyp.",
+            help="Text instead of test sets, with --ref or labelled; or the source of --hyp.",
             rich_help_panel=RUN_PANEL,
         ),
     ] = None,
@@ -204,7 +204,7 @@ def evaluate(
     if language_model is not None:
         score_texts(request, language_model, as_json=as_json)
         return
-    refuse_contradictions(request)
+    refuse_contradictions(request, of_labels=tells_labels(request))
     plan = plan_of(request)
     if report is not None:
         require_report(report, plan)

@@ -65,13 +65,13 @@ def _given(options: dict[str, object]) -> list[str]:
     return [name for name, value in options.items() if value is not None]
 
 
-def refuse_contradictions(request: Request) -> None:
-    """Refuse options that do not go together.
+def refuse_contradictions(request: Request, *, of_labels: bool) -> None:
+    """Refuse options that do not go together; `of_labels`: the run tells labels.
 
     Raises: RecipeError with the options.
     """
     if request.run is not None:
-        _refuse_beside_a_run(request)
+        _refuse_beside_a_run(request, of_labels=of_labels)
     else:
         runs_given = _given(request.of_runs)
         if request.src is not None and request.hyps is None:
@@ -116,13 +116,15 @@ def refuse_beside_history(request: Request) -> Path:
     return request.run
 
 
-def _refuse_beside_a_run(request: Request) -> None:
+def _refuse_beside_a_run(request: Request, *, of_labels: bool) -> None:
     run, own_text = request.run, request.src is not None
     elsewhere = own_text or request.testset is not None
-    if request.hyps is None and request.testset is None and own_text != (request.refs is not None):
+    alone = request.refs is None if own_text else request.refs is not None
+    if request.hyps is None and request.testset is None and alone and not (own_text and of_labels):
+        does = "labels" if of_labels else "translates"
         raise RecipeError(
             f"{'--src' if own_text else '--ref'} alone: --src and --ref belong together",
-            f"`tfcli eval {run} --src FILE --ref FILE` translates and scores text of your own",
+            f"`tfcli eval {run} --src FILE --ref FILE` {does} and scores text of your own",
         )
     of_tests = _given({"--test": request.tests, "--data-root": request.data_root})
     if elsewhere and of_tests:

@@ -53,7 +53,7 @@ def score_run(request: Request, plan: "Plan") -> "tuple[list[SetResult], Mapping
     if request.src is not None:
         from tfcli.scoring.evaluation import read_own_set
 
-        sets = [read_own_set(request.src, request.refs or [])]
+        sets = [read_own_set(request.src, request.refs) if request.refs else _labelled(request.src, run)]
     elif request.testset is not None:
         from tfcli.scoring.testsets import read_testset
 
@@ -81,12 +81,32 @@ def _sets(request: Request, run: Path) -> "list[HeldOutSet]":
     from tfcli.text.files import data_roots
 
     recipe = recipe_of(run)
-    if not recipe.data.tests:
+    if not recipe.data.tests and not request.tests:
         raise RecipeError(
             "data.tests: the recipe names no test set",
-            f"`tfcli eval {run} --src FILE --ref FILE` scores the run on text of your own",
+            f"`tfcli eval {run} --src FILE --ref FILE` scores the run on text of your own, "
+            f"`tfcli eval {run} --test valid` on its validation text",
         )
-    return read_sets(recipe, request.tests or [], data_roots(recipe, run, request.data_root), say_or_warn)
+    roots = data_roots(recipe, run, request.data_root)
+    return read_sets(recipe, request.tests or [], roots, run, say_or_warn)
+
+
+def _labelled(path: Path, run: Path) -> "HeldOutSet":
+    """Return the texts and labels of a file that holds both, where the run's recipe says.
+
+    Raises: RecipeError, DataError.
+    """
+    from tfcli.model.description import describe_model
+    from tfcli.scoring.evaluation import read_labelled_set
+
+    if (run / "recipe.yaml").is_file():
+        return read_labelled_set(path, recipe_of(run).data)
+    if describe_model(run).info.get("pairs_of_texts"):
+        raise RecipeError(
+            f"--src {path}: where two texts and a label stand in a line, only the recipe says",
+            "give the run folder, which has it, in place of the model folder",
+        )
+    return read_labelled_set(path, None)
 
 
 def _baselines(path: Path | None, sets: "Sequence[HeldOutSet]") -> dict[str, list[str]]:

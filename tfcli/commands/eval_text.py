@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from tfcli.text.passage import Passage
     from tfcli.text.running_text import RunningText
 
-VALIDATION = "valid"
-
 
 @dataclass(frozen=True)
 class _Text:
@@ -77,7 +75,7 @@ def _refuse_what_is_for_translations(request: Request) -> None:
         "--beam-size": request.beam_size, "--engine": request.engine, "--tokenize": request.tokenize,
         "--lowercase": request.lowercase or None, "--metric": request.metrics, "--baseline": request.baseline,
         "--paired": request.paired, "--resamples": request.resamples, "--seed": request.seed,
-        "--comet-model": request.comet_model, "--fetch": request.fetch or None,
+        "--comet-model": request.comet_model, "--fetch": request.fetch or None, "--report": request.report,
     }  # fmt: skip
     given = [name for name, value in options.items() if value is not None]
     if given:
@@ -99,6 +97,8 @@ def _texts(request: Request) -> "list[_Text]":
         require_text(request.src, "--src")
         return [_Text(request.src.name, Passage((request.src,)))]
     assert request.run is not None
+    from tfcli.scoring.evaluation import VALIDATION
+
     recipe = recipe_of(request.run)
     wanted = request.tests or list(recipe.data.tests) or [VALIDATION]
     known = [*recipe.data.tests, VALIDATION]
@@ -144,7 +144,9 @@ def _perplexity(text: _Text, engine: "LanguageModelEngine", running: "RunningTex
 
 def _show(results: "Sequence[Perplexity]", engine: "LanguageModelEngine") -> None:
     print_table(
-        ["text", "loss", "perplexity/token", "perplexity/word", "bits/byte", "tokens", "words", "bytes"],
+        [
+            "text", "loss", "perplexity/token", "perplexity/word", "bits/byte", "tokens", "words and line ends", "bytes",
+        ],
         [
             [
                 result.name, f"{result.loss:.4f}", f"{result.token_perplexity:.3f}",
@@ -155,8 +157,8 @@ def _show(results: "Sequence[Perplexity]", engine: "LanguageModelEngine") -> Non
         ],
     )  # fmt: skip
     say(
-        f"windows of {engine.context} tokens, {_stride(engine)} further on each time; words: what stands between "
-        "white space, and line ends"
+        f"windows of {engine.context} tokens, {_stride(engine)} further on each time; perplexity/word counts each line end "
+        "as a word, as is usual"
     )
 
 

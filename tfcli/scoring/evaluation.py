@@ -10,20 +10,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tfcli.errors import RecipeError
+from tfcli.errors import DataError, RecipeError
 from tfcli.recipe.complaints import nearest
 from tfcli.scoring.history import write_text
 from tfcli.scoring.results import LOWER_IS_BETTER
 from tfcli.text.files import CorpusFiles, locate_in, require_text
+from tfcli.text.labelled import LabelFields
 from tfcli.text.pairs import read_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from tfcli.recipe.corpora import DataSection
     from tfcli.recipe.expectation import Expectation
     from tfcli.recipe.schema import Recipe
     from tfcli.scoring.results import Interval, SetResult
+
+VALIDATION = "valid"
+"""What `--test` calls the validation text, unless a test set has that name."""
 
 
 @dataclass(frozen=True)
@@ -73,27 +78,71 @@ class Reproduction:
 
 
 def read_sets(
-    recipe: Recipe, names: Sequence[str], roots: list[Path], report: Callable[[str], None]
+    recipe: Recipe, names: Sequence[str], roots: list[Path], run: Path, report: Callable[[str], None]
 ) -> list[HeldOutSet]:
-    """Read the test sets of these names, all of them when none is named.
+    """Read the test sets of these names, all of them when none is named; `VALIDATION` is the run's validation text.
 
     Raises: RecipeError for a name that the recipe does not have, DataError for files that cannot be used.
     """
-    tests = recipe.data.tests
+    tests = {VALIDATION: recipe.data.valid, **recipe.data.tests}
     unknown = next((name for name in names if name not in tests), None)
     if unknown is not None:
         near = nearest(unknown, list(tests))
         raise RecipeError(
             f"--test {unknown}: the recipe has no such test set"
             + (f", did you mean {near!r}?" if near else ""),
-            f"its test sets are: {', '.join(tests)}",
+            f"its test sets are: {', '.join(recipe.data.tests)}; {VALIDATION} is the validation text",
         )
     sets = []
-    for name in dict.fromkeys(names) or tests:
-        files = locate_in(recipe, tests[name], roots, f"data.tests.{name}", report)
+    for name in dict.fromkeys(names) or recipe.data.tests:
+        if name in recipe.data.tests:
+            files = locate_in(recipe, tests[name], roots, f"data.tests.{name}", report)
+        elif recipe.data.valid.held_out:
+            files = _held_out(run)
+        else:
+            files = locate_in(recipe, tests[name], roots, "data.valid", report)
         pairs = list(read_pairs(files))
         sets.append(HeldOutSet(name, [src for src, _ in pairs], [[tgt for _, tgt in pairs]], files.paths[-1]))
     return sets
+
+
+def _held_out(run: Path) -> CorpusFiles:
+    """Return where a run keeps what was held out of its training text.
+
+    Raises: DataError when it is not there.
+    """
+    src, tgt = (run / "corpus" / f"held-out.{side}" for side in ("src", "tgt"))
+    if not src.is_file() or not tgt.is_file():
+        raise DataError(
+            f"{src}: what was held out of the training text is no longer there",
+            f"`tfcli tokenize {run / 'recipe.yaml'} --out {run}` takes it out of the text again",
+        )
+    return CorpusFiles(src=src, tgt=tgt, tsv=None)
+
+
+def read_labelled_set(path: Path, data: DataSection | None) -> HeldOutSet:
+    """Read a file of texts with labels that no recipe names; `data` says in which fields they stand.
+
+    It holds JSON lines if it is called .jsonl, else it is a TSV file.
+
+    Raises: DataError when it cannot be used, RecipeError when the fields are those of another kind of file.
+    """
+    require_text(path, "--src")
+    name = path.stem if path.suffix in (".gz", ".xz") else path.name
+    is_json = name.endswith(".jsonl")
+    places = [data.text_field, data.second_text_field, data.label_field] if data is not None else []
+    if any(isinstance(place, str) != is_json for place in places if place is not None):
+        kind, fields = ("TSV", "columns") if not is_json else ("JSON lines", "keys")
+        raise RecipeError(
+            f"--src {path}: {kind} have {fields}, but the recipe says otherwise where text and label stand",
+            "give a file of the kind that the training text is, or --ref with a file of labels",
+        )
+    fields_of = LabelFields(*(("text", None, "label") if is_json else (1, None, 2)))
+    if data is not None:
+        fields_of = LabelFields.of(data, is_json=is_json)
+    files = CorpusFiles(None, None, None if is_json else path, path if is_json else None, fields_of)
+    pairs = list(read_pairs(files))
+    return HeldOutSet(name, [text for text, _ in pairs], [[label for _, label in pairs]], path)
 
 
 def read_own_set(src: Path, refs: Sequence[Path]) -> HeldOutSet:
