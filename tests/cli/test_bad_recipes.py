@@ -61,3 +61,5 @@ def test_a_recipe_that_is_not_there_is_told_with_the_nearest_one(recipe, capsys)
     [error], hint = refused(capsys, 2, "train", "data/smal.yaml")
     assert error == "data/smal.yaml: no such recipe"
     assert hint == "hint: did you mean data/small.yaml?"
+    _, hint = refused(capsys, 2, "train", "data/k.yaml")  # like it in its suffix alone
+    assert hint == "hint: give the path of a YAML file"

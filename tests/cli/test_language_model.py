@@ -197,7 +197,7 @@ def test_several_continuations_are_told_with_their_scores(text_run, stdin, capsy
         == 0
     )
     found = json.loads(capsys.readouterr().out)
-    assert (found["prompt"], found["truncated"]) == ("The dog", False)
+    assert (found["line"], found["prompt"], found["truncated"]) == (1, "The dog", False)
     scores = [each["score"] for each in found["continuations"]]
     assert len(scores) == 3
     assert scores == sorted(scores, reverse=True)
@@ -227,6 +227,10 @@ def test_the_probability_of_lines_is_that_of_their_continuations(text_run, stdin
     stdin(f"The dog\nThe dog{best['text']}\n".encode())
     assert main(["predict", str(text_run), "--score-only", "--json"]) == 0
     prompt, whole = map(json.loads, capsys.readouterr().out.split("\n")[:-1])
+    assert [(one["line"], one["text"]) for one in (prompt, whole)] == [
+        (1, "The dog"),
+        (2, f"The dog{best['text']}"),
+    ]
     assert whole["log_prob"] == pytest.approx(sum(whole["piece_log_probs"]), abs=1e-3)
     of_prompt = sum(prompt["piece_log_probs"][:-1])  # all but its line end
     assert whole["log_prob"] - of_prompt == pytest.approx(best["log_prob"], abs=1e-3)
@@ -269,7 +273,9 @@ def test_verbs_for_another_task_name_the_right_one(text_run, small_run, stdin, c
     assert "`tfcli predict` runs such a network" in " ".join(capsys.readouterr().err.split())
     stdin(b"The\n")
     assert main(["predict", str(small_run)]) == 4
-    assert "`tfcli translate` runs such a network" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "`tfcli translate` runs such a network" in said
+    assert "with task: classification or language_model" in said
     assert main(["eval", str(text_run), "--ref", "x"]) == 2
     assert "--ref: for translations" in capsys.readouterr().err
     assert main(["eval", str(text_run), "--test", "nothing"]) == 2

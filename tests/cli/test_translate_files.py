@@ -42,6 +42,24 @@ def test_a_folder_is_translated_once_and_then_only_what_is_new(echo, capsys):
     assert told == ["out/a.txt: up to date", "out/deep/b.txt: up to date", "out/new.txt: 1 line", ""]
 
 
+def test_a_dash_is_standard_input_and_standard_output(echo, stdin, capsysbinary):
+    Path("a.txt").write_text("a\n")
+    Path("b.txt").write_text("b\n")
+    for arguments, expected in (
+        (["-"], b"typed"),
+        (["-o", "-"], b"typed"),
+        (["-", "-o", "-"], b"typed"),
+        (["a.txt", "b.txt", "-o", "-"], b"a\nb\n"),
+    ):
+        stdin(b"typed")
+        assert echo(*arguments) == 0
+        assert capsysbinary.readouterr().out == expected
+    assert echo("a.txt", "-o", "-", "--suffix", ".out") == 2
+    assert b"-o - and --suffix contradict each other" in capsysbinary.readouterr().err
+    assert echo("a.txt", "-") == 3  # it is read alone
+    assert not Path("-").exists()
+
+
 def test_an_output_that_exists_is_overwritten_by_force_alone(echo, stdin, capsys):
     for name in ("in.txt", "in2.txt"):
         Path(name).write_text(f"{name}\n")

@@ -4,6 +4,7 @@ a file         -> -o FILE, or -o FOLDER/its name
 a folder       -> every text file in it and below, the same tree below -o FOLDER
 'docs/*.txt'   -> a pattern in quotes: what it matches, the tree below its fixed part kept
 --suffix .de   -> in place of the input's own suffix, beside the input or below -o FOLDER
+-              -> standard input as the one input, standard output after -o
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from tfcli.wording import counted
 COMPRESSED = (".gz", ".xz")
 HEAD_BYTES = 8192  # git looks at the first 8,000 for a NUL to tell what is no text
 SHOWN_FILES = 10
+STANDARD = Path("-")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,11 @@ def find_jobs(files: list[Path], out: Path | None, suffix: str | None) -> list[J
         raise RecipeError(
             f"--suffix {suffix}: expected a dot and what follows it", "give it as in --suffix .de"
         )
-    if not files:
+    if out == STANDARD:
+        if suffix is not None:
+            raise RecipeError("-o - and --suffix contradict each other", "leave one of them out")
+        out = None
+    if not files or files == [STANDARD]:
         if suffix is not None:
             raise RecipeError("--suffix names outputs after inputs, but there is no input file", "name FILES")
         if out is not None and out.is_dir():

@@ -38,7 +38,7 @@ class Continued:
     continuations: tuple[Continuation, ...]
     truncated: bool = False
 
-    def rendered(self, form: Format, number: int, text: str) -> str:  # noqa: ARG002  # it is the prompt
+    def rendered(self, form: Format, number: int, text: str) -> str:  # noqa: ARG002  # text is the prompt
         """Return the line, continued; or a row for each continuation, or all as JSON."""
         if form == "text":
             return self.prompt + self.continuations[0].text
@@ -58,9 +58,8 @@ class Continued:
             }
             for rank, each in enumerate(self.continuations, start=1)
         ]
-        return json.dumps(
-            {"prompt": self.prompt, "truncated": self.truncated, "continuations": found}, ensure_ascii=False
-        )
+        whole = {"line": number, "prompt": self.prompt, "truncated": self.truncated, "continuations": found}
+        return json.dumps(whole, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -72,13 +71,14 @@ class ScoredLine:
     piece_log_probs: tuple[float, ...]
     truncated: bool = False
 
-    def rendered(self, form: Format, number: int, text: str) -> str:  # noqa: ARG002
+    def rendered(self, form: Format, number: int, text: str) -> str:
         """Return the log-probability; that, a tab and the number of pieces; or all as JSON."""
         if form == "text":
             return f"{self.log_prob:.6f}"
         if form == "tsv":
             return f"{self.log_prob:.6f}\t{len(self.pieces)}"
-        whole: dict[str, Any] = {"log_prob": round(self.log_prob, 6), "pieces": list(self.pieces)}
+        whole: dict[str, Any] = {"line": number, "text": text, "log_prob": round(self.log_prob, 6)}
+        whole["pieces"] = list(self.pieces)
         whole["piece_log_probs"] = [round(each, 6) for each in self.piece_log_probs]
         return json.dumps(whole, ensure_ascii=False)
 

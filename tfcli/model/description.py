@@ -81,8 +81,9 @@ class ModelDescription:
         if self.config.task != "classification":
             verb = "`tfcli translate` runs such a network; " if self.config.task == "translation" else ""
             raise CheckpointError(
-                f"{self.folder}: a network for {NAMES[self.config.task]}, expected one for classification",
-                f"{verb}{_GIVE} classification",
+                f"{self.folder}: a network for {NAMES[self.config.task]}, expected one for classification or language "
+                "modelling",
+                f"{verb}{_GIVE} classification or language_model",
             )
         labels = self.info.get("labels")
         if not isinstance(labels, list) or not all(map(_is_label, labels)):

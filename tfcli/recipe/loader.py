@@ -149,13 +149,10 @@ def _read_text(path: Path) -> str:
 
 
 def _similar_file(path: Path) -> str:
-    neighbours = (
-        [found.name for found in path.parent.iterdir() if found.suffix in (".yaml", ".yml")]
-        if path.parent.is_dir()
-        else []
-    )
-    near = nearest(path.name, sorted(neighbours))
-    return f"did you mean {path.parent / near}?" if near else "give the path of a YAML file"
+    found = path.parent.iterdir() if path.parent.is_dir() else ()
+    recipes = {each.stem: each for each in sorted(found) if each.suffix in (".yaml", ".yml")}
+    near = nearest(path.stem, list(recipes))  # by what is before the suffix, which says nothing
+    return f"did you mean {recipes[near]}?" if near else "give the path of a YAML file"
 
 
 def _checked(
