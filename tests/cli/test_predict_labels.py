@@ -1,5 +1,6 @@
 """`tfcli predict` with a classifier: labels of lines, columns and fields, whatever stands beside them."""
 
+import gzip
 import json
 
 import pytest
@@ -61,6 +62,26 @@ def test_predict_reads_a_column_or_a_field_and_puts_the_label_behind_what_was_th
     assert (tmp_path / "out").read_bytes() == (
         b'{"label": "farm", "text": "my\\ncow", "prediction": "farm"}\n\n{"text": "the wolf", "prediction": "wild"}\n'
     )
+
+
+def test_a_table_or_json_lines_that_are_read_as_plain_text_are_warned_of_once(labelled_run, tmp_path, capsys):
+    contents = {"a.txt": b"the dog\n{\n", "b.tsv": b"the dog\tpet\n", "c.jsonl": b'{"text": "the dog"}\n'}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(contents["c.jsonl"]))
+    for names, warned in (
+        (["a.txt"], None),
+        (["b.tsv"], "b.tsv: its lines have tabs, and are read whole; --column N"),
+        (["c.jsonl.gz"], "c.jsonl.gz: its lines are JSON objects, and are read as plain text; --field NAME"),
+        (["a.txt", "c.jsonl", "b.tsv"], "c.jsonl: its lines are JSON objects"),
+        (["b.tsv", "--column", "1"], None),
+        (["c.jsonl", "--field", "text"], None),
+    ):
+        files = [str(tmp_path / name) if "." in name else name for name in names]
+        assert main(["predict", str(labelled_run), *files]) == 0
+        said = " ".join(capsys.readouterr().err.split())
+        assert said.count("warning") == (warned is not None)
+        assert warned is None or warned in said
 
 
 @pytest.mark.parametrize(

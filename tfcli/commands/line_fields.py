@@ -1,16 +1,21 @@
 """Where in a line its text stands, as `--column` and `--field` say it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tfcli.commands.console import warn
 from tfcli.commands.options import INPUT_PANEL
 from tfcli.commands.translate_jobs import OutputFormat
 from tfcli.errors import RecipeError
 
 if TYPE_CHECKING:
     from tfcli.text.fields import Field
+
+HEAD_BYTES = 1 << 16
 
 ColumnOption = Annotated[
     int | None,
@@ -57,3 +62,30 @@ def field_of(
             f"{option} and --format {form} contradict each other", f"lines keep their own form with {option}"
         )
     return Column(column) if column is not None else JsonField(name or "", key)
+
+
+def warn_of_fields(paths: Iterable[Path]) -> None:
+    """Warn of the first of files that are to be read as plain text whose first line is a row of a table or an object.
+
+    Raises: DataError when one cannot be read.
+    """
+    from tfcli.text.lines import open_binary, reading
+
+    for path in paths:
+        with reading(path), open_binary(path) as stream:
+            first = stream.readline(HEAD_BYTES)
+        if b"\t" in first:
+            warn(f"{path}: its lines have tabs, and are read whole; --column N takes the text of one column")
+            return
+        if _is_object(first):
+            warn(
+                f"{path}: its lines are JSON objects, and are read as plain text; --field NAME takes the text of one field"
+            )
+            return
+
+
+def _is_object(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False

@@ -9,7 +9,7 @@ import typer
 
 from tfcli import __version__
 from tfcli.commands.console import detail
-from tfcli.commands.line_fields import ColumnOption, FieldOption, field_of
+from tfcli.commands.line_fields import ColumnOption, FieldOption, field_of, warn_of_fields
 from tfcli.commands.machine import share_the_cores
 from tfcli.commands.options import (
     OUTPUT_PANEL,
@@ -177,11 +177,14 @@ def predict(
     else:
         description.require_labels()
         _refuse_for("language models", of_text.given)
-        if place is not None and description.info.get("pairs_of_texts"):
+        pairs = description.info.get("pairs_of_texts")
+        if place is None and not pairs:
+            warn_of_fields(job.source for job in jobs if job.source is not None and job.source.is_file())
+        if place is not None and pairs:
             option = f"--column {column}" if column is not None else f"--field {field}"
             raise RecipeError(
                 f"{option}: takes one text of a line, and {run} tells the label of two",
-                "leave it out, and give lines of two texts, parted by a tab",
+                "leave it out, and give lines of two texts, parted by a tab, as `cut -f 1,2` does",
             )
         share_the_cores()
         work = _labelling(description, wishes, force=force)

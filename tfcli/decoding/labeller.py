@@ -148,7 +148,7 @@ class Labeller:
             raise LineError(
                 index,
                 f"expected two texts, parted by a tab; got {len(columns) - 1} tabs",
-                "the model tells the label of a pair of texts; replace tabs inside a text by spaces",
+                "the model tells the label of a pair of texts; `cut -f 1,2` takes two columns of a table",
             )
         return joined(*columns)
 
