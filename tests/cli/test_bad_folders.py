@@ -169,6 +169,11 @@ MODEL_FOLDERS = {
         "model: the run has no model yet: its first validation is still to come",
         "go on with `tfcli train model/recipe.yaml --out model`; --set training.validate_every=N",
     ),
+    "a run that failed before it began": (
+        lambda model: ((model / "config.json").unlink(), (model / "corpus").mkdir()),
+        "model: nothing was trained here: there is text that was prepared, and no training has begun",
+        "`tfcli train RECIPE --out model` trains, or says what keeps it from that",
+    ),
 }
 
 

@@ -202,3 +202,27 @@ def test_fields_must_suit_the_kind_of_file():
         recipe(train=[{"jsonl": "a"}], label_field=2)
     with pytest.raises(RecipeError, match="TSV files have columns, counted from 1, got 'x'"):
         recipe(second_text_field="x")
+
+
+@pytest.mark.parametrize(
+    ("data", "complaint"),
+    [
+        ({"text_field": 2}, "data.text_field: column 2 is data.label_field already, by default: give that as well"),
+        ({"label_field": 1}, "data.label_field: column 1 is data.text_field already, by default"),
+        ({"second_text_field": 2}, "data.second_text_field: column 2 is data.label_field already, by default"),
+        ({"second_text_field": 1, "label_field": 3}, "data.second_text_field: column 1 is data.text_field already"),
+        ({"text_field": 3, "second_text_field": 3}, "data.text_field: column 3 is data.second_text_field already$"),
+        (
+            {"train": [{"jsonl": "a"}], "valid": {"jsonl": "b"}, "text_field": "label"},
+            "data.text_field: the key 'label' is data.label_field already, by default",
+        ),
+    ],
+)  # fmt: skip
+def test_two_fields_of_one_place_are_refused(data, complaint):
+    with pytest.raises(RecipeError, match=f"(?m){complaint}"):
+        recipe(**data)
+
+
+def test_fields_that_stand_apart_are_taken():
+    assert recipe(text_field=2, label_field=1).data.label_field == 1
+    assert recipe(second_text_field=3).data.second_text_field == 3

@@ -152,18 +152,27 @@ def find_model_folder(path: Path) -> Path:
         raise CheckpointError(
             f"{path}: a file, expected a run folder or a model folder", "give the folder it is for"
         )
-    begun = any((path / name).exists() for name in ("recipe.yaml", "checkpoints", "corpus"))
-    if begun and not (path / "best").exists():
-        recipe = path / "recipe.yaml"
+    if not (path / "best").exists():
+        _refuse_run_without_model(path)
+    raise CheckpointError(
+        f"{path}: neither a model folder (config.json) nor a run folder with best/",
+        "give the folder that `tfcli train` wrote, or the best/ in it",
+    )
+
+
+def _refuse_run_without_model(path: Path) -> None:
+    recipe = path / "recipe.yaml"
+    if recipe.exists() or (path / "checkpoints").exists():
         raise CheckpointError(
             f"{path}: the run has no model yet: its first validation is still to come",
             f"go on with `tfcli train {recipe if recipe.exists() else 'RECIPE'} --out {path}`; "
             "--set training.validate_every=N has it validate sooner",
         )
-    raise CheckpointError(
-        f"{path}: neither a model folder (config.json) nor a run folder with best/",
-        "give the folder that `tfcli train` wrote, or the best/ in it",
-    )
+    if (path / "corpus").exists():
+        raise CheckpointError(
+            f"{path}: nothing was trained here: there is text that was prepared, and no training has begun",
+            f"`tfcli train RECIPE --out {path}` trains, or says what keeps it from that",
+        )
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -12,6 +13,11 @@ SEPARATOR = "<sep>"
 """The piece between a first and a second text; it joins `tokenizer.symbols` where there is a second one."""
 Place = PositiveInt | Annotated[str, StringConstraints(min_length=1)] | None
 """A column of TSV files, counted from 1, or a key of JSON lines."""
+FIELDS: dict[str, dict[str, int | str | None]] = {
+    "tsv": {"text_field": 1, "second_text_field": None, "label_field": 2},
+    "jsonl": {"text_field": "text", "second_text_field": None, "label_field": "label"},
+}
+"""Where texts and labels stand in each kind of file unless a recipe says otherwise."""
 
 
 class Corpus(Section):
@@ -142,7 +148,23 @@ class DataSection(Section):
                 raise contradiction(key, f"TSV files have columns, counted from 1, got '{place}'")
             if isinstance(place, int) and any(corpus.jsonl for corpus in corpora):
                 raise contradiction(key, f"JSON lines have keys with names, got {place}")
+        for kind in FIELDS:
+            if any(getattr(corpus, kind) for corpus in corpora):
+                self._refuse_one_field_twice(kind)
         return self
+
+    def fields(self, kind: str) -> dict[str, int | str | None]:
+        """Return where texts and labels stand in files of a kind, `tsv` or `jsonl`; None: nowhere."""
+        return {key: getattr(self, key) or default for key, default in FIELDS[kind].items()}
+
+    def _refuse_one_field_twice(self, kind: str) -> None:
+        for (one, place), (other, other_place) in combinations(self.fields(kind).items(), 2):
+            if place is None or place != other_place:
+                continue
+            key, taken = (one, other) if getattr(self, one) is not None else (other, one)
+            what = f"column {place}" if kind == "tsv" else f"the key '{place}'"
+            default = ", by default: give that as well" if getattr(self, taken) is None else ""
+            raise contradiction(key, f"{what} is data.{taken} already{default}")
 
     context: PositiveInt = 256
     """Pieces of a block of running text, which is as far back as a language model looks; a begin mark in place of the

@@ -33,8 +33,11 @@ class LabelFields:
     @classmethod
     def of(cls, data: DataSection, *, is_json: bool) -> LabelFields:
         """Take the places from a recipe, with the defaults of the kind of file."""
-        text, label = ("text", "label") if is_json else (1, 2)
-        return cls(data.text_field or text, data.second_text_field, data.label_field or label)
+        places = data.fields("jsonl" if is_json else "tsv")
+        text, label = places["text_field"], places["label_field"]
+        assert text is not None
+        assert label is not None
+        return cls(text, places["second_text_field"], label)
 
     def fitting(self, first_line: str) -> LabelFields:
         """Return the fields of a file that begins with this line: all lines of a TSV file have as many columns."""
