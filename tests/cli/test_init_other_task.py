@@ -15,6 +15,7 @@ from tfcli.model.folder import save_model_folder
 from tfcli.model.networks import build_network
 from tfcli.recipe.loader import load_recipe
 from tfcli.text.tokenizer import Tokenizer
+from tfcli.training.initial import open_initial
 
 SIZES = {
     "n_encoder_layers": 0, "n_decoder_layers": 2, "d_model": 32, "d_ff": 48, "n_heads": 2, "dropout": 0.0, "norm": "pre",
@@ -87,3 +88,63 @@ def test_a_translator_takes_the_decoder_and_has_an_encoder_as_it_likes(language_
     assert torch.equal(taken[qkv], lent[qkv])
     # the pieces of both sides, and the output, are one matrix, which each network keeps under one name
     assert torch.equal(taken["src_embedding.pieces.weight"], lent["tgt_embedding.pieces.weight"])
+
+
+def pairs_of_texts(tmp_path):
+    """Write a recipe for a classifier of pairs of texts."""
+    recipe = bare(write_labelled(tmp_path))
+    recipe.write_text(
+        recipe.read_text().replace("  max_pieces", "  second_text_field: 2\n  label_field: 3\n  max_pieces")
+    )
+    for name in ("train", "valid", "test"):
+        file = tmp_path / f"{name}.tsv"
+        file.write_text(file.read_text().replace("\t", "\tthe dog .\t"))
+    return recipe
+
+
+def test_a_classifier_of_pairs_says_how_a_model_comes_to_the_separator(language_model, tmp_path, capsys):
+    recipe = pairs_of_texts(tmp_path)
+    lines, hint = refused(capsys, 2, "train", recipe, "--init", language_model, "--out", tmp_path / "run")
+    assert lines[1:] == ["tokenizer.symbols: a second text needs '<sep>', which the model's tokenizer lacks"]
+    assert "trained with tokenizer: {symbols: [<sep>]}, or leave out data.second_text_field" in hint
+    assert "leave these keys" not in hint
+
+
+def test_a_classifier_of_pairs_starts_from_a_language_model_with_the_separator(tmp_path, capsys):
+    (tmp_path / "text.txt").write_text("the dog runs and a cow eats\n" * 100)
+    (tmp_path / "lm.yaml").write_text(
+        "name: lm\ntask: language_model\n"
+        "data: {train: [{text: text.txt}], valid: {fraction: 0.1}, context: 16}\n"
+        "tokenizer: {kind: char, symbols: [<sep>]}\n"
+        "model: {d_model: 32, d_ff: 48, n_heads: 2, n_decoder_layers: 1, dropout: 0.25}\n"
+        "training: {max_steps: 1, batch_tokens: 256}\n"
+    )
+    assert main(["train", str(tmp_path / "lm.yaml"), "--out", str(tmp_path / "lm"), "-q"]) == 0
+    command = ["train", str(pairs_of_texts(tmp_path)), "--init", str(tmp_path / "lm"), "--out"]
+    assert main([*command, str(tmp_path / "run"), "--set", "training.max_steps=1"]) == 0
+    said = capsys.readouterr().err
+    assert f"starting from the weights of {tmp_path / 'lm' / 'best'}; random: output" in said
+    assert (
+        "dropout is 0.1 (the recipe's, or else that of the preset small); the model was trained with 0.25"
+        in said
+    )
+
+
+@pytest.mark.parametrize(("preset", "d_ff"), [("modern-tiny", 192), (None, 48)])
+def test_a_network_of_a_presets_sizes_brings_the_presets_name_and_dropout(small_run, tmp_path, preset, d_ff):
+    sizes = {
+        **SIZES,
+        "n_decoder_layers": 4,
+        "d_model": 128,
+        "d_ff": d_ff,
+        "n_heads": 4,
+        "tie_embeddings": "none",
+    }
+    tokenizer = Tokenizer.load(small_run)
+    n_pieces = tokenizer.tgt_vocab_size
+    network = build_network(ModelConfig(src_vocab_size=n_pieces, tgt_vocab_size=n_pieces, **sizes))
+    save_model_folder(tmp_path / "lm", network, tokenizer, {"task": "language_model", "decoding": {}}, "card")
+    sections = open_initial(tmp_path / "lm").sections
+    assert sections["model"].get("preset") == preset
+    model = load_recipe(bare(write_labelled(tmp_path)), base=sections).model
+    assert (model.preset, model.dropout) == ((preset, 0.3) if preset else ("small", 0.1))

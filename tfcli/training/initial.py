@@ -16,7 +16,10 @@ from tfcli.errors import CheckpointError, RecipeError
 from tfcli.model.config import ModelConfig
 from tfcli.model.description import find_model_folder, read_config
 from tfcli.model.folder import load_weights, model_tensors, read_tensors
+from tfcli.recipe.corpora import SEPARATOR
 from tfcli.recipe.foreign import own_values
+from tfcli.recipe.presets import PRESETS
+from tfcli.recipe.schema import ModelSection
 from tfcli.text.model_file import settings_of_model
 from tfcli.text.tokenizer import Tokenizer
 from tfcli.training.sharding import parts_of
@@ -34,9 +37,13 @@ SIZES = (
     "n_encoder_layers", "n_decoder_layers", "d_model", "d_ff", "n_heads", "n_kv_heads", "qk_norm", "norm",
     "norm_kind", "bias", "positions", "activation", "tie_embeddings",
 )  # fmt: skip
+OF_NO_PRESET = ("tie_embeddings", "max_positions")  # they follow from the vocabularies and the text
 # A decoder without attention to a memory has the weights of an encoder: what a language model lends to a classifier.
 AS_ENCODER = {"decoder": "encoder", "decoder_norm": "encoder_norm"}
 OTHER_SIDE = {"src_embedding": "tgt_embedding", "tgt_embedding": "src_embedding"}
+_LEAVE_OUT = (
+    "leave these keys out of the recipe (model.preset gives several of them): they are taken from the model"
+)
 TOKENIZER_KEYS = ("kind", "shared", "byte_fallback", "character_coverage", "normalization", "symbols")
 
 
@@ -61,6 +68,7 @@ def open_initial(path: Path) -> Initial:
         sizes["n_encoder_layers"] = (
             config.n_decoder_layers
         )  # of a classifier or translator that starts from it
+    preset = _preset_of(sizes)
     both = [settings_of_model(model) for model in (tokenizer.src_model, tokenizer.tgt_model)]
     return Initial(
         folder=str(folder),
@@ -71,10 +79,19 @@ def open_initial(path: Path) -> Initial:
                 "vocab_size": max(settings["vocab_size"] for settings in both),
                 "shared": tokenizer.shared,
             },
-            "model": sizes,
+            "model": {**({"preset": preset} if preset else {}), **sizes},
         },
         task=config.task,
     )
+
+
+def _preset_of(sizes: dict[str, Any]) -> str | None:
+    """Return the preset that gives these sizes, if there is one: what else it gives then holds as well."""
+    for name in PRESETS:
+        own = ModelSection.model_validate({"preset": name}).model_dump()
+        if all(own[key] == size for key, size in sizes.items() if key not in OF_NO_PRESET):
+            return name
+    return None
 
 
 def refuse_another_network(recipe: Recipe, initial: Initial) -> None:
@@ -95,20 +112,29 @@ def refuse_another_network(recipe: Recipe, initial: Initial) -> None:
         if key in wanted[section] and key in has[section]
         if not _same(wanted[section][key], has[section][key])
     ]
+    symbols = has["tokenizer"].get("symbols", [])
+    lacks_separator = recipe.data.second_text_field is not None and SEPARATOR not in symbols
+    if lacks_separator and recipe.tokenizer.symbols == [*symbols, SEPARATOR]:
+        different.remove(("tokenizer", "symbols"))  # the recipe need not name it, so it cannot leave it out
     # a larger one than the text has pieces for is lowered when a tokenizer is trained
     if recipe.tokenizer.vocab_size < has["tokenizer"]["vocab_size"]:
         different.append(("tokenizer", "vocab_size"))
-    if different:
-        lines = [
-            f"{section}.{key}: {wanted[section][key]!r} in the recipe, {has[section][key]!r} in the model"
-            for section, key in sorted(different)
-        ]
-        raise RecipeError(
-            "\n".join(
-                [f"--init {initial.folder}: the recipe describes another network or tokenizer", *lines]
-            ),
-            "leave these keys out of the recipe (model.preset gives several of them): they are taken from the model",
+    lines = [
+        f"{section}.{key}: {wanted[section][key]!r} in the recipe, {has[section][key]!r} in the model"
+        for section, key in sorted(different)
+    ]
+    hints = [_LEAVE_OUT] if lines else []
+    if lacks_separator:
+        lines.append(
+            f"tokenizer.symbols: a second text needs {SEPARATOR!r}, which the model's tokenizer lacks"
         )
+        hints.append(
+            f"start from a model that was trained with tokenizer: {{symbols: [{SEPARATOR}]}}, or leave out "
+            "data.second_text_field"
+        )
+    if lines:
+        first = f"--init {initial.folder}: the recipe describes another network or tokenizer"
+        raise RecipeError("\n".join([first, *lines]), "; ".join(hints))
 
 
 def begin(run: Run, learner: Learner) -> None:
@@ -130,6 +156,13 @@ def begin(run: Run, learner: Learner) -> None:
         learner.ema.restore(model_tensors(learner.model), 0, str(weights))
     starts = f"; random: {', '.join(fresh)}" if fresh else ""
     run.reporter.note(f"starting from the weights of {run.initial.folder}{starts}")
+    section = run.recipe.model
+    before = read_config(Path(run.initial.folder) / "config.json")["model"]["dropout"]
+    if section.dropout != before:
+        run.reporter.note(
+            f"dropout is {section.dropout:g} (the recipe's, or else that of the preset {section.preset}); the model was "
+            f"trained with {before:g}"
+        )
 
 
 def _fitting(
