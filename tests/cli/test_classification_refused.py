@@ -123,3 +123,14 @@ def test_a_run_with_checkpoints_refuses_other_labels(tmp_path, capsys):
         "pet",
         "zoo",
     ]
+
+
+def test_labels_that_would_be_learnt_as_translations_are_doubted(tmp_path, capsys):
+    recipe = write_labelled(tmp_path, RECIPE.replace("task: classification\n", "").split("expected:")[0])
+    assert main(["tokenize", str(recipe), "--out", str(tmp_path / "run")]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "warning: train: the targets of 300 pairs are no more than 3 different lines: if they are labels, the recipe "
+        "needs task: classification" in said
+    )
+    assert "valid: the targets" not in said

@@ -8,7 +8,7 @@ import pytest
 from tests.unit.test_prepare import corpora, files_of, recipe, run_dir, sentences  # noqa: F401  # fixtures
 from tfcli.corpus.prepare import prepare
 from tfcli.corpus.suspicions import evenness as evenness_of
-from tfcli.corpus.suspicions import identical_sides, misalignment
+from tfcli.corpus.suspicions import identical_sides, labels_as_targets, misalignment
 from tfcli.text.files import CorpusFiles
 
 
@@ -26,6 +26,29 @@ def test_a_corpus_whose_sides_are_mostly_the_same_text_is_suspected(tmp_path, sa
     assert (warning is not None) == warned
     if warning is not None:
         assert warning.startswith(f"train: source and target are the same text in {same * 10}% of the lines")
+
+
+@pytest.mark.parametrize(
+    ("n_pairs", "n_sources", "n_targets", "warned"),
+    [
+        (200, 200, 2, True),
+        (199, 199, 2, False),
+        (400, 100, 50, True),
+        (400, 400, 51, False),
+        (400, 5, 3, False),
+    ],
+)
+def test_targets_that_are_the_same_few_lines_are_suspected_to_be_labels(
+    tmp_path, n_pairs, n_sources, n_targets, warned
+):
+    src = [f"source {i % n_sources}" for i in range(n_pairs)]
+    tgt = [f"label {i % n_targets}" for i in range(n_pairs)]
+    warning = labels_as_targets(two_files(tmp_path, [*src, "blank"], [*tgt, ""]), "train")
+    assert (warning is not None) == warned
+    if warning is not None:
+        assert warning.startswith(
+            f"train: the targets of {n_pairs} pairs are no more than {n_targets} different"
+        )
 
 
 def test_blank_files_and_one_file_for_both_sides_are_left_to_others(tmp_path):

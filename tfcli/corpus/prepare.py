@@ -28,7 +28,7 @@ from tfcli.corpus.labels import Labels, labels_for
 from tfcli.corpus.run_tokenizer import TokenizerPlan, tokenizer_for, tokenizer_of_pairs
 from tfcli.corpus.shards import FORMAT_VERSION, ParallelIds, ShardWriter
 from tfcli.corpus.stats import CorpusStats, CorpusTally
-from tfcli.corpus.suspicions import Evenness, identical_sides, misalignment, swapped_sides
+from tfcli.corpus.suspicions import Evenness, identical_sides, labels_as_targets, misalignment, swapped_sides
 from tfcli.corpus.turns import turn
 from tfcli.corpus.workers import in_order, processes_for
 from tfcli.errors import CheckpointError, DataError
@@ -343,6 +343,7 @@ def _warnings(
         found.append(misalignment(row.name, evenness))
         if job.labels is None:
             found.append(identical_sides(files, row.name))
+            found.append(labels_as_targets(files, row.name) if job.folder.name == "train" else None)
         if files != reference and job.labels is None:
             found.append(swapped_sides(reference, files, row.name))
         if row.kept < row.lines / 2:

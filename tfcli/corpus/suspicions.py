@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfcli.text.pairs import read_pairs
+from tfcli.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,9 @@ _LEAST_VARIANCE = 0.01
 _FIRST_LINES = 10_000
 # Crawled text has some per cent of pairs whose sides are the same; above half, a file was given or copied twice.
 _IDENTICAL_SHARE = 0.5
+# Sentences are seldom the same twice, labels nearly always.
+_MOST_LABELS = 50
+_FEWEST_LABELLED = 200
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,22 @@ def identical_sides(files: CorpusFiles, name: str) -> str | None:
     return (
         f"{name}: source and target are the same text in {same / total:.0%} of the lines; was one file given for "
         "both sides? data.drop_identical: true drops such pairs"
+    )
+
+
+def labels_as_targets(files: CorpusFiles, name: str) -> str | None:
+    """Return a warning when the targets of many different sources are the same few lines again and again."""
+    sources, targets, total = set(), set(), 0
+    for src, tgt in islice(read_pairs(files), _FIRST_LINES):
+        if src.strip() and tgt.strip():
+            total += 1
+            sources.add(src.strip())
+            targets.add(tgt.strip())
+    if total < _FEWEST_LABELLED or len(targets) > _MOST_LABELS or len(sources) < 2 * len(targets):
+        return None
+    return (
+        f"{name}: the targets of {counted(total, 'pair')} are no more than {counted(len(targets), 'different line')}: "
+        "if they are labels, the recipe needs task: classification"
     )
 
 
