@@ -63,11 +63,11 @@ def test_a_label_of_a_test_set_that_was_never_learnt_is_told_by_its_line(labelle
     test = labelled_run.parent / "test.tsv"
     before = test.read_text()
     try:
-        test.write_text(before + "a whale sings\tsea\n")
+        test.write_text(before + "\na whale sings\tsea\n")
         error = failed(capsys, 3, "eval", labelled_run)
     finally:
         test.write_text(before)
-    assert f"{test}:41: the label 'sea' is not one of the training text's" in error
+    assert f"{test}:42: the label 'sea' is not one of the training text's" in error
     assert "farm, pet, wild" in error
 
 
@@ -117,6 +117,11 @@ def test_a_run_with_checkpoints_refuses_other_labels(tmp_path, capsys):
         tsv([(text, label.replace("wild", "zoo")) for text, label in labelled(40, 1)])
     )
     assert "has checkpoints of a classifier for other labels" in failed(capsys, 4, *args)
+    error = failed(capsys, 3, *args, "--fresh")  # before anything is dropped
+    assert error.count("test.tsv:") == 10
+    assert re.search(r"test.tsv:6: the label 'wild' is not one of .*\n(.*\n)*error: 5 more lines", error)
+    assert list((tmp_path / "run" / "checkpoints").iterdir())
+    (tmp_path / "test.tsv").write_text((tmp_path / "valid.tsv").read_text())
     assert main([*map(str, args), "-q", "--fresh"]) == 0
     assert [row["label"] for row in json.loads((tmp_path / "run" / "labels.json").read_text())] == [
         "farm",
@@ -134,3 +139,40 @@ def test_labels_that_would_be_learnt_as_translations_are_doubted(tmp_path, capsy
         "needs task: classification" in said
     )
     assert "valid: the targets" not in said
+
+
+def test_train_and_tokenize_tell_the_labels_and_doubt_them(tmp_path, capsys):
+    recipe = write_labelled(tmp_path)
+    file = tmp_path / "train.tsv"
+    file.write_text("text\tlabel\n" + file.read_text() + "my wolf\tWild\nmy wolf\twidl\n\n")
+    assert main(["train", str(recipe), "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "training texts by label: Wild 1, farm 1" in said
+    for doubt in (
+        f"warning: {file}:1: no line but the first has the label 'label'",
+        "warning: labels that differ in case alone: 'Wild' (1 text,",
+        f"warning: {file}:303: no other text has the label 'widl', did you mean 'wild'?",
+    ):
+        assert said.count(doubt) == 1
+    assert main(["tokenize", str(recipe), "--out", str(tmp_path / "run"), "--json"]) == 0
+    streams = capsys.readouterr()
+    assert "widl" in " ".join(json.loads(streams.out)["warnings"])
+    assert streams.err.count("'widl'") == 1
+    file.write_text(file.read_text() + "".join(f"my wolf\tlabel number {n}\n" for n in range(20)))
+    assert main(["tokenize", str(recipe), "--out", str(tmp_path / "run")]) == 0
+    shown = capsys.readouterr().out.split("training texts")[1]
+    assert shown.endswith("and 6 more labels\n")
+    assert len(shown.strip().split("\n")) == 22
+
+
+@pytest.mark.parametrize("verb", ["tokenize", "train"])
+def test_a_label_of_a_test_set_that_is_not_learnt_is_told_before_training(tmp_path, capsys, verb):
+    recipe = write_labelled(tmp_path)
+    (tmp_path / "test.tsv").write_text("\nthe dog runs\tpte\n")
+    assert main([verb, str(recipe), "--out", str(tmp_path / "run"), "-q"]) == 3
+    error = capsys.readouterr().err
+    assert (
+        f"{tmp_path / 'test.tsv'}:2: the label 'pte' is not one of the training text's, did you mean 'pet'?"
+        in error
+    )
+    assert not (tmp_path / "run" / "checkpoints").exists()

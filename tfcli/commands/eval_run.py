@@ -178,13 +178,20 @@ def _classifier(request: Request, sets: "Sequence[HeldOutSet]") -> Speaker:
 
 
 def _refuse_unknown_labels(sets: "Sequence[HeldOutSet]", labels: "Sequence[str]") -> None:
-    from tfcli.corpus.labels import unknown_label
+    from tfcli.corpus.label_survey import unknown_label
+    from tfcli.text.labelled import UnfitLines
 
     known = set(labels)
     for held_out in sets:
-        for number, label in enumerate(held_out.references[0], start=1):
-            if label not in known:
-                raise unknown_label(label, f"{held_out.reference_file or held_out.name}:{number}", labels)
+        unfit, said = UnfitLines(), held_out.references[0]
+        numbers = held_out.line_numbers or range(1, len(said) + 1)
+        wrong = [
+            unknown_label(label, number, labels)
+            for number, label in zip(numbers, said, strict=True)
+            if label not in known
+        ]
+        unfit.add(held_out.reference_file or held_out.name, wrong)
+        unfit.refuse()
 
 
 def kept_in(run: Path, out: Path | None, tried: "Sequence[str]") -> Kept | None:

@@ -39,6 +39,7 @@ class Opened:
     recipe: "Recipe"
     train: "list[CorpusFiles]"
     valid: "CorpusFiles | None"
+    tests: "list[CorpusFiles]"
     run: Path | None = None
     initial: Initial | None = None
 
@@ -106,9 +107,14 @@ def prepare_opened(opened: Opened, run_dir: Path, plan: "TokenizerPlan") -> "Pre
         from tfcli.corpus.prepare_text import prepare_text
 
         return prepare_text(opened.recipe, opened.train, opened.valid, run_dir, say_or_warn, plan)
+    from tfcli.corpus.label_survey import refuse_unfit_lines
     from tfcli.corpus.prepare import prepare
 
-    return prepare(opened.recipe, opened.train, opened.valid, run_dir, say_or_warn, plan)
+    prepared = prepare(opened.recipe, opened.train, opened.valid, run_dir, say_or_warn, plan)
+    if prepared.labels is not None:
+        for files in opened.tests:
+            refuse_unfit_lines(files, prepared.labels.names)
+    return prepared
 
 
 def _is_run(folder: Path) -> bool:
@@ -200,6 +206,7 @@ def _say_choice(choice: "Choice", n_pairs: int, machine: "Machine", given: dict[
 
 
 def _located(recipe: "Recipe", roots: "list[Path]") -> Opened:
+    from tfcli.corpus.label_survey import refuse_unfit_lines
     from tfcli.text.files import locate_in
     from tfcli.text.pairs import read_pairs
     from tfcli.text.passage import Passage
@@ -210,15 +217,21 @@ def _located(recipe: "Recipe", roots: "list[Path]") -> Opened:
         for i, corpus in enumerate(data.train)
     ]
     valid = None if data.valid.held_out else locate_in(recipe, data.valid, roots, "data.valid", say_or_warn)
-    for name, corpus in data.tests.items():  # what is wrong with them is to be known now, not after hours
-        found = locate_in(recipe, corpus, roots, f"data.tests.{name}", say_or_warn)
+    tests = [
+        locate_in(recipe, corpus, roots, f"data.tests.{name}", say_or_warn)
+        for name, corpus in data.tests.items()
+    ]
+    for found in tests:  # what is wrong with them is to be known now, not after hours
+        if found.fields is not None:
+            refuse_unfit_lines(found)
+            continue
         for _ in read_pairs(found) if found.text is None else Passage(found.paths).chunks():
             pass
     first = data.train[0]
     name = first.text or first.tsv or first.jsonl or first.src or ""
     root = next(root for root in roots if (root / Path(name).expanduser()).exists())
     update = {"data": data.model_copy(update={"root": str(root.absolute())})}
-    return Opened(recipe.model_copy(update=update), train, valid)
+    return Opened(recipe.model_copy(update=update), train, valid, tests)
 
 
 def _count(files: TextFiles) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from tfcli.commands.console import print_json, print_table, say, warn
+from tfcli.commands.console import print_json, print_table, print_text, say, warn
 from tfcli.commands.options import DataRootOption, JsonOption, OutOption, RecipeArgument, SetOption
 from tfcli.commands.recipes import open_recipe, prepare_opened
 from tfcli.commands.start import tokenizer_of
@@ -129,7 +129,7 @@ def _show_text(prepared: "PreparedText") -> None:
 
 
 def _as_json(prepared: "Prepared | PreparedText", run_dir: Path) -> dict[str, Any]:
-    tokenizer = prepared.tokenizer
+    tokenizer, labels = prepared.tokenizer, prepared.labels
     return {
         "run": str(run_dir),
         "reused": prepared.reused,
@@ -139,8 +139,8 @@ def _as_json(prepared: "Prepared | PreparedText", run_dir: Path) -> dict[str, An
             "tgt_vocab_size": tokenizer.tgt_vocab_size,
         },
         "corpora": [row.as_json() for row in prepared.stats],
-        **({"labels": prepared.labels.as_json()} if prepared.labels is not None else {}),
-        "warnings": prepared.warnings,
+        **({"labels": labels.as_json()} if labels is not None else {}),
+        "warnings": [*(labels.doubts if labels is not None else ()), *prepared.warnings],
     }
 
 
@@ -170,8 +170,10 @@ def _show(prepared: "Prepared") -> None:
     )
     if prepared.labels is not None:
         sys.stdout.write("\n")
-        rows = zip(prepared.labels.names, prepared.labels.texts, strict=True)
+        rows, more = prepared.labels.most()
         print_table(["label", "training texts"], [list(row) for row in rows])
+        if more:
+            print_text(f"and {counted(more, 'more label')}")
 
 
 def _side_row(row: "CorpusStats", side: str, vocab_size: int) -> list[object]:

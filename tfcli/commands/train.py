@@ -132,6 +132,8 @@ def train(
             if trains and begun:
                 held.enter_context(hold(run_dir, warn))
             prepared = prepare_opened(opened, run_dir, plan)
+            if prepared.labels is not None:
+                say(prepared.labels.told())
             if trains and not begun:  # the folder is made only now, when the text is known to be of use
                 held.enter_context(hold(run_dir, warn))
             if drops:

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfcli.corpus.shards import IdBlock, id_dtype
 from tfcli.corpus.suspicions import Evenness, evenness
-from tfcli.text.cleaning import CleaningRules, pair_keys
+from tfcli.text.cleaning import BLANK, CleaningRules, pair_keys
 from tfcli.text.counts import words_and_characters
 from tfcli.text.pairs import TextBlock, lines_of
 
@@ -108,8 +108,8 @@ class Encoder:
             src_ids, cut = src_ids.cut(self.max_pieces + 1)
         src = EncodedSide.of(src_ids, src_words, tokenizer.unk_id)
         tgt = EncodedSide.of(tgt_ids, tgt_words, tokenizer.unk_id if self.labels is None else _NO_ID)
-        kept = np.ones(block.lines, dtype=np.bool_)
-        dropped: Counter[str] = Counter()
+        kept = np.ones(len(src_lines), dtype=np.bool_)
+        dropped: Counter[str] = Counter({BLANK: block.lines - len(src_lines)})  # of text with labels
         keys = None
         if rules is not None:
             pieces, words = (src.pieces, tgt.pieces), (src_words, tgt_words)
@@ -137,7 +137,7 @@ class Encoder:
 
 def _packed(encode: Callable[..., list[list[int]]], lines: Sequence[str], vocab_size: int) -> IdBlock:
     """Encode sentences, with their end marks, some at a time."""
-    starts = range(0, len(lines), _SENTENCES_AT_A_TIME)
+    starts = range(0, max(1, len(lines)), _SENTENCES_AT_A_TIME)
     dtype = id_dtype(vocab_size)
     return IdBlock.joined(
         [IdBlock.of(encode(lines[i : i + _SENTENCES_AT_A_TIME], end_mark=True), dtype) for i in starts]

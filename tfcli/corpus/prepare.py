@@ -24,7 +24,8 @@ from tfcli.corpus.duplicates import PairMemory
 from tfcli.corpus.encode import EncodedBlock, Encoder
 from tfcli.corpus.fingerprint import FileDigests, read_record, write_record
 from tfcli.corpus.held_out import HeldOut, hold_out
-from tfcli.corpus.labels import Labels, labels_for
+from tfcli.corpus.label_survey import refuse_unfit_lines, survey_labels
+from tfcli.corpus.labels import Labels, keep_labels, labels_for
 from tfcli.corpus.run_tokenizer import TokenizerPlan, tokenizer_for, tokenizer_of_pairs
 from tfcli.corpus.shards import FORMAT_VERSION, ParallelIds, ShardWriter
 from tfcli.corpus.stats import CorpusStats, CorpusTally
@@ -112,6 +113,7 @@ def prepare(
     for files in given:
         digests.pairs(files)  # before there is a run folder: none for text that cannot be used
     lines = sum(map(digests.pairs, train))
+    labels = _labels(recipe, (train, lines), valid, run_dir, replace_run=plan.replace)
     with writing(run_dir), turn(folder, report):
         train_digests = [digests.of(files) for files in train]
         held_out = None
@@ -121,12 +123,6 @@ def prepare(
             digests.read([valid])
         valid_digests = digests.of(valid)
         digests.remember()
-        labels = None
-        if recipe.task == "classification":
-            labels = labels_for(train, lines, run_dir, replace_run=plan.replace)
-            doubt = labels.doubt()
-            if doubt is not None:
-                report(f"warning: {doubt}")
         train_one = partial(tokenizer_of_pairs, recipe, (train, lines, valid), report)
         tokenizer, same_tokenizer = tokenizer_for(recipe, train_one, train_digests, run_dir, report, plan)
         train_job = _train_job(recipe, folder, (train, lines), train_digests, tokenizer, held_out)
@@ -136,6 +132,11 @@ def prepare(
         train_job, valid_job = (_labelled(job, labels, recipe) for job in (train_job, valid_job))
         train_ids, train_record, same_train = _encoded(train_job, tokenizer, train[0], report)
         valid_ids, valid_record, same_valid = _encoded(valid_job, tokenizer, train[0], report)
+        if labels is not None:
+            labels = labels.counted_in(train_ids)
+            keep_labels(labels, run_dir)
+    for doubt in labels.doubts if labels is not None else ():
+        report(f"warning: {doubt}")
     records = (train_record, valid_record)
     warnings = [str(warning) for record in records for warning in record["warnings"]]
     for record, same in zip(records, (same_train, same_valid), strict=True):
@@ -152,6 +153,24 @@ def prepare(
         reused=same_tokenizer and same_train and same_valid,
         labels=labels,
     )
+
+
+def _labels(
+    recipe: Recipe,
+    text: tuple[Sequence[CorpusFiles], int],
+    valid: CorpusFiles | None,
+    run_dir: Path,
+    *,
+    replace_run: bool,
+) -> Labels | None:
+    """Return the labels of a classifier's training text, which has so many lines; validation text has no others."""
+    if recipe.task != "classification":
+        return None
+    train, lines = text
+    labels = labels_for(survey_labels(train, lines), train, run_dir, replace_run=replace_run)
+    if valid is not None:
+        refuse_unfit_lines(valid, labels.names)
+    return labels
 
 
 def _labelled(job: _Job, labels: Labels | None, recipe: Recipe) -> _Job:

@@ -16,7 +16,7 @@ from tfcli.scoring.history import write_text
 from tfcli.scoring.results import LOWER_IS_BETTER
 from tfcli.text.files import CorpusFiles, locate_in, require_text
 from tfcli.text.labelled import LabelFields
-from tfcli.text.pairs import read_pairs
+from tfcli.text.pairs import line_numbers, read_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -40,7 +40,9 @@ class HeldOutSet:
     """None where only translations and references are known."""
     references: list[list[str]]
     reference_file: Path | None = None
-    """Where the first of them stands, a line for each."""
+    """Where the first of them stands."""
+    line_numbers: list[int] | None = None
+    """The line of each there; None: one line after the other."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,8 @@ def read_sets(
         else:
             files = locate_in(recipe, tests[name], roots, "data.valid", report)
         pairs = list(read_pairs(files))
-        sets.append(HeldOutSet(name, [src for src, _ in pairs], [[tgt for _, tgt in pairs]], files.paths[-1]))
+        src, tgt = [src for src, _ in pairs], [tgt for _, tgt in pairs]
+        sets.append(HeldOutSet(name, src, [tgt], files.paths[-1], line_numbers(files)))
     return sets
 
 
@@ -142,7 +145,8 @@ def read_labelled_set(path: Path, data: DataSection | None) -> HeldOutSet:
         fields_of = LabelFields.of(data, is_json=is_json)
     files = CorpusFiles(None, None, None if is_json else path, path if is_json else None, fields_of)
     pairs = list(read_pairs(files))
-    return HeldOutSet(name, [text for text, _ in pairs], [[label for _, label in pairs]], path)
+    texts, labels = [text for text, _ in pairs], [label for _, label in pairs]
+    return HeldOutSet(name, texts, [labels], path, line_numbers(files))
 
 
 def read_own_set(src: Path, refs: Sequence[Path]) -> HeldOutSet:

@@ -13,7 +13,11 @@ from tfcli.text.lines import decode_line
 
 
 class UnfitLineError(ValueError):
-    """A line that has no such text: what was expected and what came."""
+    """A line that has no such text: what was expected and what came, and what to do where that can be told."""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
 
 
 class Field(Protocol):

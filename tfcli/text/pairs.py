@@ -1,6 +1,6 @@
 """Sentence pairs from two aligned files or from one TSV file, line i facing line i.
 
-Nothing is dropped here: a blank line facing text is a pair too. Files of unequal length are refused, with a
+Nothing is dropped here, but for blank lines of text with labels: a blank line facing text is a pair too. Files of unequal length are refused, with a
 guess at the place where they part when the lengths of the lines show it clearly. Text is read in blocks of raw
 lines, which may be sent elsewhere to be decoded.
 """
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from tfcli.errors import DataError
-from tfcli.text.fields import UnfitLineError
-from tfcli.text.labelled import HINT as FIELDS_HINT
+from tfcli.text.labelled import LabelledLines, UnfitLines
 from tfcli.text.lines import count_lines, decode_strictly, open_binary, read_raw_lines, reading
 from tfcli.wording import counted
 
@@ -56,12 +55,17 @@ class TextBlock:
     def sides(self) -> tuple[str, str]:
         """Return the text of the source and of the target, or of texts and labels, every line ended by a line feed.
 
-        Raises: DataError naming the first line that is no UTF-8, or has not exactly one tab in a TSV file, or not the
-        fields of text with labels.
+        Blank lines of text with labels are passed over.
+
+        Raises: DataError naming the first line that is no UTF-8, or has not exactly one tab in a TSV file, or the first
+        ones that have not the fields of text with labels.
         """
-        texts = self.texts()
         if self.fields is not None:
-            return self._labelled(texts[0], self.fields)
+            found, unfit = self.labelled(), UnfitLines()
+            unfit.add(self.paths[0], found.unfit)
+            unfit.refuse()
+            return "\n".join((*found.texts, "")), "\n".join((*found.labels, ""))
+        texts = self.texts()
         if not self.is_tsv:
             return texts[0], texts[1]
         columns = [line.split("\t") for line in lines_of(texts[0])]
@@ -70,15 +74,17 @@ class TextBlock:
         src, tgt = zip(*columns, strict=True)
         return "\n".join((*src, "")), "\n".join((*tgt, ""))
 
-    def _labelled(self, text: str, fields: LabelFields) -> tuple[str, str]:
-        taken = []
-        for number, line in enumerate(lines_of(text), start=self.first_line):
-            try:
-                taken.append(fields.take(line))
-            except UnfitLineError as error:
-                raise DataError(f"{self.paths[0]}:{number}: {error}", FIELDS_HINT) from error
-        src, tgt = zip(*taken, strict=True)
-        return "\n".join((*src, "")), "\n".join((*tgt, ""))
+    def labelled(self) -> LabelledLines:
+        """Return the texts with labels of a block that has fields, and what is wrong with other lines.
+
+        Raises: DataError naming the first line that is no UTF-8.
+        """
+        assert self.fields is not None
+        return LabelledLines.of(lines_of(self.texts()[0]), self.first_line, self.fields)
+
+    def line_number(self, pair: int) -> int:
+        """Return the line in which a pair of `sides` stands, counted from 0."""
+        return self.first_line + pair if self.fields is None else self.labelled().numbers[pair]
 
     def texts(self) -> list[str]:
         """Return the text of each file, every line ended by a line feed.
@@ -135,9 +141,14 @@ def _blocks(
         streams = [opened.enter_context(open_binary(path)) for path in paths]
         while (block := _next_block(streams, paths))[0]:
             if fields is not None and first_line == 1:
-                fields = fields.fitting(block[1][0].partition(b"\n")[0].decode("utf-8", "replace"))
+                fields = fields.fitting(_first_filled(block[1][0]).decode("utf-8", "replace"))
             yield TextBlock(corpus, paths, is_tsv, first_line, *block, fields)
             first_line += block[0]
+
+
+def _first_filled(raw: bytes) -> bytes:
+    """Return the first line that is not blank."""
+    return next((line for line in raw.split(b"\n") if line.strip()), b"")
 
 
 def read_pairs(files: CorpusFiles) -> Iterator[tuple[str, str]]:
@@ -147,6 +158,16 @@ def read_pairs(files: CorpusFiles) -> Iterator[tuple[str, str]]:
     """
     for block in text_blocks([files]):
         yield from zip(*map(lines_of, block.sides()), strict=True)
+
+
+def line_numbers(files: CorpusFiles) -> list[int] | None:
+    """Return in which line each text with its label stands; None where there is a pair in every line.
+
+    Raises: DataError when a line cannot be read.
+    """
+    if files.fields is None:
+        return None
+    return [number for block in text_blocks([files]) for number in block.labelled().numbers]
 
 
 def lines_of(text: str) -> list[str]:

@@ -40,5 +40,9 @@ def label_loss(
 
 
 def balanced_weights(texts: Sequence[int]) -> list[float]:
-    """Return the weight of each label, of which there are so many texts: the mean over all texts is 1."""
-    return [sum(texts) / (len(texts) * n) for n in texts]
+    """Return the weight of each label, of which there are so many texts: the mean over all texts is 1.
+
+    Where there are none, it does not matter.
+    """
+    present = sum(n > 0 for n in texts)
+    return [sum(texts) / (present * n) if n else 0.0 for n in texts]
