@@ -81,7 +81,10 @@ def test_a_translator_takes_the_decoder_and_has_an_encoder_as_it_likes(language_
     ]
     out = tmp_path / "run"
     assert main(["train", str(recipe), "--init", str(language_model), "--out", str(out), *frozen]) == 0
-    assert "; random: decoder, encoder, encoder_norm\n" in capsys.readouterr().err
+    assert (
+        "; random: decoder.cross_attention, decoder.cross_attention_norm, encoder, encoder_norm\n"
+        in capsys.readouterr().err
+    )
     lent = load_file(language_model / "model.safetensors")
     taken = load_file(out / "best" / "model.safetensors")
     qkv = "decoder.0.self_attention.qkv.weight"

@@ -57,9 +57,8 @@ def require_report(path: Path, plan: "Plan") -> None:
             f"install with `pip install {' '.join(missing)}`, or tfcli with the extra `report`; a report that ends "
             f"in {MARKDOWN} needs neither",
         )
-    require_tokenizer(
-        plan.settings
-    )  # short lines and long ones get their BLEU, whatever metrics were asked for
+    # short lines and long ones get their BLEU, whatever metrics were asked for
+    require_tokenizer(plan.settings)
     _require_writable(path)
 
 
@@ -70,10 +69,9 @@ def _require_writable(path: Path) -> None:
         raise DataError(
             f"--report {path}: a folder; expected a file", f"as in --report {path / 'report.html'}"
         )
-    there = next(
-        folder for folder in path.absolute().parents if folder.exists()
-    )  # those below are made with the report
     try:
+        # the folders below are made with the report
+        there = next(folder for folder in path.absolute().parents if folder.exists())
         with beside(there / path.name):
             pass
     except OSError as error:

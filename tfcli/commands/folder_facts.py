@@ -75,8 +75,8 @@ def _course(
     checkpoints: dict[int, Path],
     last_step: int | None,
 ) -> dict[str, Any]:
-    newest = next(iter(checkpoints.values()), None)
-    state = _part(_json_object(newest / "state.json"), "state") if newest is not None else {}
+    states = (_part(_json_object(path / "state.json"), "state") for path in checkpoints.values())
+    state = next(filter(None, states), {})  # of the newest that can be read, from which a run goes on
     return about_course(folder, metrics, training, state, _json_object(folder / "finished.json"), last_step)
 
 

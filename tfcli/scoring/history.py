@@ -108,7 +108,7 @@ def write_scores(
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """Return the evaluations that a `scores.json` keeps, the oldest first; those without a score are none.
+    """Return the evaluations that a `scores.json` keeps, the oldest first; those without a score are left out.
 
     Raises: DataError when there is none, or the file is damaged.
     """

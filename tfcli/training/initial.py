@@ -25,6 +25,8 @@ from tfcli.text.tokenizer import Tokenizer
 from tfcli.training.sharding import parts_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from torch import Tensor
 
     from tfcli.recipe.schema import Recipe
@@ -150,7 +152,7 @@ def begin(run: Run, learner: Learner) -> None:
             f"{weights}: not the weights that {run.run_dir} is to start from (their checksum differs)",
             "put them back, or name others with --init and --fresh",
         )
-    tensors, fresh = _fitting(run, learner, read_tensors(weights), Path(run.initial.folder))
+    tensors, fresh = _fitting(run, run.initial, learner, read_tensors(weights))
     load_weights(learner.model, parts_of(tensors, learner.model), str(weights))
     if learner.ema is not None:
         learner.ema.restore(model_tensors(learner.model), 0, str(weights))
@@ -166,20 +168,20 @@ def begin(run: Run, learner: Learner) -> None:
 
 
 def _fitting(
-    run: Run, learner: Learner, tensors: dict[str, Tensor], folder: Path
+    run: Run, initial: Initial, learner: Learner, tensors: dict[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Return the weights that the network begins with, and which parts of it stay random.
 
     From a model of the same task, with the same labels where it is a classifier, all are taken. Else those that both
     networks have are, but for the output: it tells pieces from labels, or other labels. The decoder of a language model
-    becomes the encoder of a classifier. Embeddings of one side serve the other where the model has no more of them: the
-    pieces are the same.
+    becomes the encoder of a classifier. Embeddings serve both sides where the model has only one side's: the pieces are
+    the same.
     """
-    info = read_config(folder / "config.json")
     labels = list(run.prepared.labels.names) if run.prepared.labels is not None else None
-    if info.get("task", "translation") == run.recipe.task and info.get("labels") == labels:
+    task = initial.task
+    if task == run.recipe.task and read_config(Path(initial.folder) / "config.json").get("labels") == labels:
         return tensors, []
-    if (info.get("task"), run.recipe.task) == ("language_model", "classification"):
+    if (task, run.recipe.task) == ("language_model", "classification"):
         tensors = {_renamed(name, AS_ENCODER): tensor for name, tensor in tensors.items()}
     tensors = {_renamed(name, OTHER_SIDE): tensor for name, tensor in tensors.items()} | tensors
     own = model_tensors(learner.model)
@@ -190,10 +192,20 @@ def _fitting(
     }
     if not taken:
         raise CheckpointError(
-            f"{folder}: has no weights that this network has as well",
+            f"{initial.folder}: has no weights that this network has as well",
             "start from a model with an encoder or a decoder of the same sizes",
         )
-    return {**own, **taken}, sorted({name.partition(".")[0] for name in own.keys() - taken.keys()})
+    return {**own, **taken}, sorted({_part(name, taken) for name in own.keys() - taken.keys()})
+
+
+def _part(name: str, others: Iterable[str]) -> str:
+    """Return the largest part of the network with this parameter that has none of the others; of any layer."""
+    names = name.split(".")
+    for length in range(1, len(names)):
+        part = ".".join(names[:length])
+        if not any(other.startswith(f"{part}.") for other in others):
+            break
+    return ".".join(each for each in names[:length] if not each.isdecimal())
 
 
 def _renamed(name: str, parts: dict[str, str]) -> str:
