@@ -3,6 +3,7 @@
 import gzip
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -111,3 +112,23 @@ def test_a_language_model_writes_no_report_and_says_what_it_counts(text_run, tmp
     out, err = capsys.readouterr()
     assert "words and line ends" in " ".join(out.split())
     assert "perplexity/word counts each line end as a word" in err
+
+
+def test_the_formats_page_has_every_key_that_these_tasks_write(labelled_run, text_run, tmp_path, capsys):
+    page = (Path(__file__).resolve().parents[2] / "docs" / "file-formats.md").read_text(encoding="utf-8")
+    for number, run in enumerate((labelled_run, text_run)):
+        scored(capsys, run, "--out", tmp_path / str(number))
+        scores = json.loads((tmp_path / str(number) / "scores.json").read_text())
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().split("\n")[:-1]]
+        of_sets = scores["sets"].values()
+        for written in (*rows, scores, scores["model"], scores["history"][0], *of_sets):
+            for key in written:
+                assert f"`{key}`" in page, key
+
+
+def test_the_log_tells_perplexity_but_of_labels_it_is_none(labelled_run, text_run):
+    told = [(run / "log.txt").read_text() for run in (labelled_run, text_run)]
+    assert all("validation loss " in one and "step 30/60: loss " in one for one in told[1:])
+    assert "step 20/60: loss " in told[0]
+    assert "validation loss " in told[0]
+    assert ["perplexity" in one for one in told] == [False, True]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.labelled_text import labelled, tsv
 from tests.readme_commands import run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +26,14 @@ WITHOUT_A_RECIPE = [
     "tfcli train --src train.de --tgt train.en --out runs/de-en",
     "tfcli translate runs/de-en < in.de > out.en",
 ]
+# The other two tasks, whose recipes stand above them, with what makes them short.
+OTHER_TASKS = [
+    "tfcli train topics.yaml",
+    "tfcli predict runs/topics < texts.txt > labels.txt",
+    "tfcli train plays.yaml",
+    "echo 'ROMEO:' | tfcli predict runs/plays --sample --lines 20",
+]
+FEW_STEPS = "--set training.max_steps=4"
 SHORT = "--set training.max_steps=8 --set training.warmup_steps=2 --set decoding.max_output_ratio=0.1"
 # What makes the recipes that the README runs short.
 SHORTER = {
@@ -66,7 +75,7 @@ def run_all(clone, lines):
 
 
 def typed_commands():
-    left_out = {*SYNOPSIS, *WITHOUT_A_RECIPE}
+    left_out = {*SYNOPSIS, *WITHOUT_A_RECIPE, *OTHER_TASKS}
     return [line for line in commands() if line not in left_out and not line.startswith("make ")]
 
 
@@ -79,6 +88,24 @@ def test_two_files_and_two_commands_are_enough(tmp_path):
     train, translate = WITHOUT_A_RECIPE
     run_all(tmp_path, [f"{train} {SHORT}", translate])
     assert (tmp_path / "out.en").read_bytes().count(b"\n") == 3
+
+
+def test_the_recipes_of_the_other_tasks_are_enough(tmp_path):
+    assert [line for line in commands() if line in OTHER_TASKS] == OTHER_TASKS
+    _, *recipes = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    for recipe in recipes:
+        name = re.search(r"^name: (\w+)$", recipe, flags=re.MULTILINE)
+        (tmp_path / f"{name[1]}.yaml").write_text(recipe, encoding="utf-8")
+    (tmp_path / "topics.tsv").write_text(tsv(labelled(1500, 1)), encoding="utf-8")
+    (tmp_path / "texts.txt").write_text("the dog runs\n\n", encoding="utf-8")
+    text = gzip.decompress((ROOT / "data" / "demo" / "train.en.gz").read_bytes())
+    (tmp_path / "plays.txt").write_bytes(text[:50_000])
+    # the vocabulary of a recipe without one is larger than such texts have use for, and is clamped
+    run_all(tmp_path, [f"{line} {FEW_STEPS}" if "tfcli train" in line else line for line in OTHER_TASKS[:3]])
+    assert (tmp_path / "labels.txt").read_text().count("\n") == 2
+    done = run(tmp_path, OTHER_TASKS[3])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("ROMEO:")
 
 
 @pytest.mark.real_data

@@ -79,14 +79,14 @@ class ConsoleReporter:
     def row(self, kind: str, step: int, values: dict[str, float]) -> None:
         """Show a line of the log."""
         if kind == "valid":
-            line = f"step {step}: validation loss {values['loss']:.3f}, perplexity {values['perplexity']:.2f}"
+            line = f"step {step}: validation {self._told_loss(values)}"
             if self._task.goal != "loss":
                 line += f", {self._task.told(values[self._task.goal])}"
         else:
             # a start of less than two seconds has no rate of its own yet
             rate = self._rate or values["tokens"] / max(values["elapsed_seconds"], 1e-3)
             line = (
-                f"step {step}/{self._max_steps}: loss {values['loss']:.3f}, perplexity {values['perplexity']:.2f}, "
+                f"step {step}/{self._max_steps}: {self._told_loss(values)}, "
                 f"learning rate {values['learning_rate']:.2e}, {rate:,.0f} {self._task.unit}s/s, "
                 f"{self._remaining(step)} left"
             )
@@ -94,16 +94,20 @@ class ConsoleReporter:
         if kind == "valid" or not draws_bars():
             say(line)
 
+    def _told_loss(self, values: dict[str, float]) -> str:
+        perplexity = f", perplexity {values['perplexity']:.2f}" if self._task.has_perplexity else ""
+        return f"loss {values['loss']:.3f}{perplexity}"
+
     def _show_bar(self, state: "TrainingState", result: "StepResult") -> None:
         if self._bar is None:
             manager = progress("training", self._max_steps, "step")
             self._bar = manager.__enter__()
             self._close_bar = functools.partial(manager.__exit__, None, None, None)
-        perplexity = math.exp(min(result.nll / result.tokens, 100.0))
+        perplexity = f"ppl {math.exp(min(result.nll / result.tokens, 100.0)):.1f} "
         rate = self._rate or state.tokens / max(state.elapsed_seconds, 1e-3)  # none of its own yet
         self._bar.update(
-            description=f"loss {result.loss / result.tokens:.2f} ppl {perplexity:.1f} "
-            f"lr {result.learning_rate:.0e} {rate:,.0f} tok/s"
+            description=f"loss {result.loss / result.tokens:.2f} "
+            f"{perplexity if self._task.has_perplexity else ''}lr {result.learning_rate:.0e} {rate:,.0f} tok/s"
         )
         self._bar.advance(state.step - self._bar_step)
         self._bar_step = state.step

@@ -22,6 +22,8 @@ class Task:
     unit: str
     entry: str
     lower_is_better: bool = False
+    has_perplexity: bool = True
+    """Whether a loss is that of a piece among all others, so that its exponential says something."""
 
     def improves(self, score: float, best: float | None) -> bool:
         """Tell whether a validation score is better than the best so far; None: there is none yet."""
@@ -37,7 +39,7 @@ class Task:
 TASKS: dict[TaskName, Task] = {
     "translation": Task("bleu", "BLEU", 2, "target token", "pair"),
     "language_model": Task("loss", "loss", 3, "token", "piece", lower_is_better=True),
-    "classification": Task("accuracy", "accuracy", 2, "text", "text"),
+    "classification": Task("accuracy", "accuracy", 2, "text", "text", has_perplexity=False),
 }
 
 _TRANSLATION: tuple[TaskName, ...] = ("translation",)
