@@ -183,6 +183,21 @@ def test_a_pair_of_texts_from_json_lines_has_one_label(tmp_path, stdin, capsys):
     assert "<sep>" in (tmp_path / "run" / "recipe.yaml").read_text()
     assert main(["eval", str(tmp_path / "run"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["confusions"]["test"]["labels"] == ["0", "1"]
+    command = ["eval", str(tmp_path / "run"), "--json", "--resamples", "0"]
+    assert main([*command, "--src", str(tmp_path / "test.jsonl"), "--test", "valid"]) == 2
+    assert main([*command, "--test", "valid", "--test", "test"]) == 0
+    assert (tmp_path / "run" / "eval" / "valid.hyp").read_text().count("\n") == 20
+    expected = json.loads(capsys.readouterr().out)["sets"]["test"]
+    pairs = [json.loads(line) for line in (tmp_path / "test.jsonl").read_text().split("\n")[:-1]]
+    (tmp_path / "texts").write_text("".join(f"{pair['one']}\t{pair['two']}\n" for pair in pairs))
+    (tmp_path / "labels").write_text("".join(f"{pair['same']}\n" for pair in pairs))
+    two_files = ["--src", str(tmp_path / "texts"), "--ref", str(tmp_path / "labels")]
+    for own in (["--src", str(tmp_path / "test.jsonl")], two_files):
+        assert main([*command, *own]) == 0
+        assert list(json.loads(capsys.readouterr().out)["sets"].values()) == [expected]
+    (tmp_path / "texts").write_text("the dog runs\n" * len(pairs))
+    error = failed(capsys, 3, *command, *two_files)
+    assert f"{tmp_path / 'texts'}:1: expected two texts, parted by a tab; got 0 tabs" in error
     stdin(b"the dog runs\tmy cat sits\n\n")
     assert main(["predict", str(tmp_path / "run")]) == 0
     assert re.fullmatch("[01]\n\n", capsys.readouterr().out)

@@ -10,12 +10,13 @@ from tfcli.commands.eval_plan import tells_labels
 from tfcli.commands.eval_request import Request, recipe_of
 from tfcli.commands.eval_show import measure_aloud
 from tfcli.commands.machine import share_the_cores
-from tfcli.errors import RecipeError
+from tfcli.errors import DataError, RecipeError
 from tfcli.model.torch_import import import_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from tfcli.decoding.labeller import Labeller
     from tfcli.decoding.translator import Translator
     from tfcli.recipe.expectation import Expectation
     from tfcli.scoring.evaluation import HeldOutSet
@@ -172,9 +173,24 @@ def _classifier(request: Request, sets: "Sequence[HeldOutSet]") -> Speaker:
     how = {"engine": "torch", "device": labeller.device, "precision": labeller.precision}
     return Speaker(
         doing="labelling",
-        answer=lambda lines, advance: [found.best for found in labeller.label(lines, 1, advance)],
+        answer=_labels_of_lines(labeller, request.src)
+        if request.src is not None and request.refs
+        else lambda lines, advance: [found.best for found in labeller.label(lines, 1, advance)],
         origin=origin_of(request.run, description.info, how),
     )
+
+
+def _labels_of_lines(labeller: "Labeller", path: Path) -> "Callable[..., list[str]]":
+    """Return what labels the lines of a file of texts, a pair of them parted by a tab; labelled files have them joined."""
+    from tfcli.decoding.translator import LineError
+
+    def answer(lines: "Sequence[str]", advance: "Callable[[int], None]") -> list[str]:
+        try:
+            return [found.best for found in labeller.begin(lines, advance)()]
+        except LineError as error:
+            raise DataError(f"{path}:{error.index + 1}: {error.message}", error.hint) from error
+
+    return answer
 
 
 def _refuse_unknown_labels(sets: "Sequence[HeldOutSet]", labels: "Sequence[str]") -> None:
