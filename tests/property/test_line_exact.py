@@ -86,8 +86,8 @@ def test_standard_input(content):
 
 @examples(20)
 @example([LONG, b"", b"\xff"])
-@given(st.lists(contents, min_size=1, max_size=4))
-def test_files_and_folders(many):
+@given(st.lists(contents.filter(lambda content: b"\0" not in content), min_size=1, max_size=4))
+def test_files_and_folders(many):  # of a folder, files with NUL are left out
     for name in ("in", "out", "tree"):
         shutil.rmtree(name, ignore_errors=True)
     Path("in/deep").mkdir(parents=True)
