@@ -1,6 +1,7 @@
 """A file has its name only when it is whole, whoever else writes it meanwhile."""
 
 import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -8,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tfcli.text import whole_file as module
 from tfcli.text.whole_file import beside, whole_file, write_whole
 
 
@@ -121,7 +121,7 @@ def test_a_file_taken_for_a_leftover_before_it_was_held_is_begun_again(tmp_path,
             taken.append(Path(f"/proc/self/fd/{file.fileno()}").readlink())
             taken[0].unlink()
 
-    monkeypatch.setattr(module.fcntl, "flock", too_late)
+    monkeypatch.setattr(fcntl, "flock", too_late)
     with beside(tmp_path / "text") as path:
         assert path.exists()
         assert path != taken[0]
@@ -131,7 +131,7 @@ def test_on_a_disk_without_locks_files_are_written_and_leftovers_stay(tmp_path, 
     def no_locks(*_):
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(module.fcntl, "flock", no_locks)
+    monkeypatch.setattr(fcntl, "flock", no_locks)
     (tmp_path / ".text.01234567.part").touch()
     write_whole(tmp_path / "text", "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".text.01234567.part", "text"]

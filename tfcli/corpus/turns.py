@@ -8,10 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-try:
-    import fcntl
-except ImportError:  # Windows, where nothing is locked
-    fcntl = None  # type: ignore[assignment]
+from tfcli.text.locking import lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,10 +33,8 @@ def turn(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
 
 
 def _lock(file: IO[bytes], folder: Path, report: Callable[[str], None]) -> None:
-    if fcntl is None:
-        return
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file)
     except BlockingIOError:
         report(f"waiting for another process that prepares {folder}")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock(file, wait=True)

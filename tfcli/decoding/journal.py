@@ -21,11 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO
 from tfcli.decoding.stream import StreamCounts
 from tfcli.errors import DataError
 from tfcli.text.lines import open_binary, reading
-
-try:
-    import fcntl
-except ImportError:  # Windows: two translations into one file at once are not told apart there
-    fcntl = None  # type: ignore[assignment]
+from tfcli.text.locking import is_still_at, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,24 +205,16 @@ def _locked(paths: _Paths) -> Iterator[IO[bytes]]:
     while True:
         descriptor = os.open(paths.part, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
         with os.fdopen(descriptor, "r+b") as sink:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    raise DataError(
-                        f"{paths.target}: another process is writing it", "wait for it, or give another -o"
-                    ) from error
-            if not _is_still_at(descriptor, paths.part):  # its writer ended between the two calls
+            try:
+                lock(sink)
+            except BlockingIOError as error:
+                raise DataError(
+                    f"{paths.target}: another process is writing it", "wait for it, or give another -o"
+                ) from error
+            if not is_still_at(sink, paths.part):  # its writer ended between the two calls
                 continue
             yield sink
             return
-
-
-def _is_still_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def is_up_to_date(source: Path, target: Path, terms: dict[str, Any]) -> bool:

@@ -13,10 +13,7 @@ import secrets
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
-try:
-    import fcntl
-except ImportError:  # Windows, where nothing is locked
-    fcntl = None  # type: ignore[assignment]
+from tfcli.text.locking import CAN_LOCK, is_still_at, lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,18 +45,18 @@ def _begun(target: Path) -> tuple[Path, AbstractContextManager[object]]:
     while True:
         path = target.with_name(f".{target.stem}.{secrets.token_hex(TOKEN_BYTES)}.part{target.suffix}")
         hold = path.open("xb")
-        if fcntl is None:  # Windows, which renames no file that is open
+        if not CAN_LOCK:  # Windows, which renames no file that is open
             hold.close()
             return path, nullcontext()
         with suppress(OSError):  # on a disk without locks, nobody removes leftovers either
-            fcntl.flock(hold, fcntl.LOCK_EX)
-        if path.exists():
+            lock(hold, wait=True)
+        if is_still_at(hold, path):
             return path, hold
         hold.close()  # taken for a leftover between the two calls
 
 
 def _remove_leftovers(target: Path) -> None:
-    if fcntl is None:
+    if not CAN_LOCK:
         return
     token = f"[0-9a-f]{{{2 * TOKEN_BYTES}}}"
     left = re.compile(rf"\.{re.escape(target.stem)}\.{token}\.part{re.escape(target.suffix)}")
@@ -68,7 +65,7 @@ def _remove_leftovers(target: Path) -> None:
         # `.text.01234567.part` may also be what `translate` has done of `text.01234567`, which has a journal
         if left.fullmatch(name) and not path.with_suffix(".journal").exists():
             with suppress(OSError), path.open("r+b") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(file)
                 path.unlink()
 
 

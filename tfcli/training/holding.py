@@ -13,11 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from tfcli.errors import CheckpointError
-
-try:
-    import fcntl
-except ImportError:  # Windows, where nothing is locked
-    fcntl = None  # type: ignore[assignment]
+from tfcli.text.locking import CAN_LOCK, lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -42,8 +38,7 @@ def hold(run_dir: Path, warn: Callable[[str], None]) -> Iterator[None]:
             "free some space or mend the folder's permissions, then run again",
         ) from error
     with file:
-        if fcntl is not None:
-            _lock(file, run_dir, warn)
+        _lock(file, run_dir, warn)
         _write(file, {"host": platform.node()})
         try:
             yield
@@ -56,8 +51,7 @@ def is_held(run_dir: Path) -> bool | None:
     try:
         with (run_dir / HOLD).open("rb") as file:
             content = file.read()
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            lock(file, shared=True)
     except BlockingIOError:
         return True
     except OSError:  # never held, not ours to read, or on a disk that knows no locks
@@ -66,7 +60,7 @@ def is_held(run_dir: Path) -> bool | None:
         holder = json.loads(content)
     except ValueError:
         return None
-    here = fcntl is not None and holder == {"host": platform.node()}
+    here = CAN_LOCK and holder == {"host": platform.node()}
     return False if here or holder == LET_GO else None
 
 
@@ -74,7 +68,7 @@ def _lock(file: IO[bytes], run_dir: Path, warn: Callable[[str], None]) -> None:
     end_time = time.monotonic() + LOOK_SECONDS
     while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file)
         except BlockingIOError:
             if time.monotonic() < end_time:
                 time.sleep(LOOK_SECONDS / 10)
