@@ -221,9 +221,9 @@ for number in range(1, 100):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
-@pytest.mark.parametrize("name", ["out.txt", "out.txt.gz"])
-def test_killed_before_any_operation_on_files_it_ends_with_the_same_bytes(tmp_path, name):
-    (tmp_path / "in.txt").write_bytes(TEXT)
+@pytest.mark.parametrize(("name", "text"), [("out.txt", TEXT), ("out.txt.gz", TEXT), ("out.txt.gz", b"")])
+def test_killed_before_any_operation_on_files_it_ends_with_the_same_bytes(tmp_path, name, text):
+    (tmp_path / "in.txt").write_bytes(text)
     whole = Job(tmp_path / "in.txt", tmp_path / f"whole{Path(name).suffix}")
     carry_out(work(), whole)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -231,6 +231,27 @@ def test_killed_before_any_operation_on_files_it_ends_with_the_same_bytes(tmp_pa
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 10  # so many places to die at
+
+
+def test_the_output_gets_its_name_last_since_another_process_may_begin_anew_then(job, monkeypatch):
+    renamed = []
+    rename = os.replace
+
+    def told(old, new):
+        renamed.append(Path(new).name)
+        rename(old, new)
+
+    monkeypatch.setattr(os, "replace", told)
+    carry_out(work(), job)
+    assert renamed == [".out.txt.journal", ".out.txt.journal", "out.txt"]
+
+
+def test_a_link_in_place_of_the_new_journal_is_not_followed(tmp_path, job):
+    (tmp_path / "elsewhere").write_bytes(b"kept")
+    (tmp_path / ".out.txt.new-journal").symlink_to(tmp_path / "elsewhere")
+    carry_out(work(), job)
+    assert (tmp_path / "elsewhere").read_bytes() == b"kept"
+    assert names(tmp_path) == [".out.txt.journal", "elsewhere", "in.txt", "out.txt"]
 
 
 def test_a_line_of_the_journal_that_was_cut_short_does_not_count(tmp_path, job):

@@ -1,12 +1,14 @@
 """A journal of what of an output is done, so that a translation that was killed goes on where it stopped.
 
-    out.txt             the output: there when it is whole, and not before
-    .out.txt.part       the windows that are done, and perhaps the beginning of one more
-    .out.txt.journal    a line that says what is translated and how, then a line for each window that is done
+    out.txt                 the output: there when it is whole, and not before
+    .out.txt.part           the windows that are done, and perhaps the beginning of one more
+    .out.txt.journal        a line that says what is translated and how, then a line for each window that is done
+    .out.txt.new-journal    the journal that is about to take the other's place
 
 A window is on the disk before its line in the journal is. Each such line has the sizes and checksums of input and
 output up to there, so the last whole one tells where to go on, and whether the two files still are what they were.
 When the output is whole it gets its name, and the journal stays beside it: it tells later that there is nothing to do.
+All this is written by whoever holds the part alone; with the output's name on it, another process may begin a new one.
 """
 
 from __future__ import annotations
@@ -67,7 +69,8 @@ class Journal:
         found = read_journal(self._paths.journal)
         if self._sink.seek(0, os.SEEK_END):
             self.dropped = "its journal cannot be read" if found is None else self._difference(*found)
-            if found is not None and found[1] is not None and self.dropped is None:
+            # of no lines there is an empty archive at most, which is written again
+            if found and found[1] and found[1].counts.lines and self.dropped is None:
                 self.counts = found[1].counts
                 self._sink.truncate(found[1].written)
                 self._sink.seek(found[1].written)
@@ -111,18 +114,19 @@ class Journal:
         return Done(read.size, read.hexdigest(), written.size, written.hexdigest(), counts)
 
     def finish(self) -> None:
-        """Give the output its name, and shorten the journal to what tells later whether it is up to date."""
-        self._paths.part.replace(self._paths.target)
+        """Shorten the journal to what tells later whether the output is up to date, and give that its name."""
         self._write_journal()
+        self._paths.part.replace(self._paths.target)
 
     def _write_journal(self) -> None:
         self._put_journal(_json_line(self._header) + _json_line(asdict(self._done(self.counts))))
 
     def _put_journal(self, content: bytes) -> None:
         """Write the journal in one stroke; as long as the part is held nobody else does, so that one name will do."""
-        new = self._paths.journal.with_suffix(".new-journal")
+        new = self._paths.new_journal
+        new.unlink(missing_ok=True)  # what a killed process has left, or a link to anywhere
         try:
-            with new.open("wb") as stream:
+            with new.open("xb") as stream:
                 stream.write(content)
                 _sync(stream)
             new.replace(self._paths.journal)
@@ -132,6 +136,7 @@ class Journal:
     def discard(self) -> None:
         """Leave nothing of it behind."""
         self.counts = StreamCounts()
+        self._paths.new_journal.unlink(missing_ok=True)
         self._paths.journal.unlink(missing_ok=True)
         self._paths.part.unlink(missing_ok=True)
 
@@ -148,6 +153,10 @@ class _Paths:
     @property
     def journal(self) -> Path:
         return journal_of(self.target)
+
+    @property
+    def new_journal(self) -> Path:
+        return self.journal.with_suffix(".new-journal")
 
 
 class _Digest:
