@@ -52,7 +52,9 @@ def test_translate_leaves_no_output(small_run, tmp_path, number, said):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_translate_that_is_killed_leaves_is_hidden_and_goes_with_the_next(small_run, tmp_path):
+def test_what_a_translate_that_is_killed_leaves_is_hidden_and_goes_with_the_next_a_day_later(
+    small_run, tmp_path
+):
     for leftovers in (1, 2):
         process = start("translate", small_run, "-o", "out.txt", cwd=tmp_path)
         wait_for(".out.*.part.txt", tmp_path, process, leftovers)
@@ -60,6 +62,9 @@ def test_what_a_translate_that_is_killed_leaves_is_hidden_and_goes_with_the_next
         process.communicate()
         assert len(list(tmp_path.iterdir())) == leftovers
     assert not list(tmp_path.glob("out*"))
+    a_day_ago = time.time() - 25 * 3600
+    for path in tmp_path.iterdir():
+        os.utime(path, (a_day_ago, a_day_ago))
     process = start("translate", small_run, "-o", "out.txt", cwd=tmp_path)
     _, err = process.communicate(b"\n", timeout=120)
     assert process.returncode == 0, err.decode()

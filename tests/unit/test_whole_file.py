@@ -5,6 +5,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,12 @@ def test_what_was_renamed_is_not_taken_away(tmp_path):
     assert (tmp_path / "text").read_bytes() == b"a"
 
 
+def a_day_later(folder):
+    then = time.time() - 25 * 3600
+    for path in folder.iterdir():
+        os.utime(path, (then, then))
+
+
 def killed_while_writing(place):
     program = (
         "import os, pathlib, sys; from tfcli.text.whole_file import whole_file\n"
@@ -88,14 +95,17 @@ def killed_while_writing(place):
 
 
 @pytest.mark.parametrize("name", ["text", "text.gz", "a[b]c.d.e"])
-def test_what_killed_writes_have_left_goes_with_the_next_that_ends(tmp_path, name):
+def test_what_killed_writes_have_left_goes_with_the_next_that_ends_a_day_later(tmp_path, name):
     place = tmp_path / name
     for _ in range(2):
         killed_while_writing(place)
     assert len(list(tmp_path.iterdir())) == 2
+    write_whole(place, "before")  # their writers may live, on a machine whose locks are not seen here
+    assert len(list(tmp_path.iterdir())) == 3
+    a_day_later(tmp_path)
     with pytest.raises(KeyError), whole_file(place):
         raise KeyError
-    assert len(list(tmp_path.iterdir())) == 2, "nothing was written"
+    assert len(list(tmp_path.iterdir())) == 3, "nothing was written"
     write_whole(place, "whole")
     assert list(tmp_path.iterdir()) == [place]
 
@@ -109,6 +119,7 @@ def test_nothing_goes_but_what_a_write_of_this_very_file_has_left(tmp_path):
     for name in [*others, *journaled]:
         (tmp_path / name).touch()
     (tmp_path / ".text.01234567.part").touch()
+    a_day_later(tmp_path)
     write_whole(tmp_path / "text", "whole")
     assert {path.name for path in tmp_path.iterdir()} == {"text", *others, *journaled}
 
@@ -133,5 +144,25 @@ def test_on_a_disk_without_locks_files_are_written_and_leftovers_stay(tmp_path, 
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     (tmp_path / ".text.01234567.part").touch()
+    a_day_later(tmp_path)
     write_whole(tmp_path / "text", "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".text.01234567.part", "text"]
+
+
+def test_a_writer_who_lives_is_left_alone_however_long_it_pauses(tmp_path):
+    with whole_file(tmp_path / "text") as slow:
+        slow.write(b"slow")
+        slow.flush()
+        a_day_later(tmp_path)
+        write_whole(tmp_path / "text", "quick")
+    assert (tmp_path / "text").read_bytes() == b"slow"
+
+
+def test_a_folder_that_may_not_be_listed_can_be_written(tmp_path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refuse)
+        write_whole(tmp_path / "text", "whole")
+    assert (tmp_path / "text").read_bytes() == b"whole"

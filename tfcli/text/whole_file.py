@@ -2,7 +2,7 @@
 
 What is written beside has a name of its own, so that several processes may write the same file at once: each
 writes all of it, and the last one to end wins. Each holds what it writes, so that what a killed one has left can be told
-from it, and is removed by the next that ends.
+from it, and is removed by the next that ends a day later.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,14 +21,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TOKEN_BYTES = 4
+# A writer whose lock is not seen here, as on another machine, lives as long as it writes; it may pause, but hardly so long.
+LEFT_SECONDS = 24 * 3600
 
 
 @contextmanager
 def beside(target: Path) -> Iterator[Path]:
     """Make an empty file in the folder of `target`, which is gone when the block ends, unless it was renamed.
 
-    It ends in the suffix of `target`, which says how a file is compressed. With what was written there, the leftovers of
-    processes that were killed while they wrote the same go.
+    It ends in the suffix of `target`, which says how a file is compressed. After the rename, leftovers of killed writers of
+    `target` are removed.
     """
     path, hold = _begun(target)
     with hold:
@@ -60,13 +63,19 @@ def _remove_leftovers(target: Path) -> None:
         return
     token = f"[0-9a-f]{{{2 * TOKEN_BYTES}}}"
     left = re.compile(rf"\.{re.escape(target.stem)}\.{token}\.part{re.escape(target.suffix)}")
-    for name in os.listdir(target.parent):  # noqa: PTH208  # a Path for each file of a large folder takes its time
-        path = target.with_name(name)
-        # `.text.01234567.part` may also be what `translate` has done of `text.01234567`, which has a journal
-        if left.fullmatch(name) and not path.with_suffix(".journal").exists():
-            with suppress(OSError), path.open("r+b") as file:
-                lock(file)
-                path.unlink()
+    with suppress(OSError):  # a folder may be written but not listed
+        for name in os.listdir(target.parent):  # noqa: PTH208  # a Path for each file of a large folder takes its time
+            path = target.with_name(name)
+            # `.text.01234567.part` may also be what `translate` has done of `text.01234567`, which has a journal
+            if left.fullmatch(name) and not path.with_suffix(".journal").exists():
+                _remove_if_left(path)
+
+
+def _remove_if_left(path: Path) -> None:
+    with suppress(OSError), path.open("r+b") as file:
+        lock(file)
+        if time.time() - os.fstat(file.fileno()).st_mtime > LEFT_SECONDS:
+            path.unlink()
 
 
 @contextmanager
