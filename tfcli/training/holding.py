@@ -1,13 +1,16 @@
 """A run folder belongs to one training at a time: a second one would write into the checkpoints of the first.
 
-The system lets go of the folder when the process ends, however that ends. In the file that is held stands by whom, and
-after a training that was not killed, that it has let go: so others can tell whether a run goes on.
+The system lets go of the folder when the process ends, however that ends. The file names the holder's host; a training
+that ends by itself writes that it has let go. So others can tell whether a run goes on.
 """
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import platform
+import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 HOLD = ".training"
 LET_GO = {"let_go": True}
+MOST_BYTES = 1000  # more than the longest name of a host takes
 LOOK_SECONDS = 0.2  # many times what `is_held` takes, which holds the folder for that long
 
 
@@ -30,11 +34,16 @@ def hold(run_dir: Path, warn: Callable[[str], None]) -> Iterator[None]:
 
     Raises: CheckpointError when another training holds it, or when it cannot be written.
     """
+    path = run_dir / HOLD
     try:
-        file = (run_dir / HOLD).open("ab", buffering=0)
+        file = open(path, "ab", buffering=0, opener=_open_plain)  # noqa: SIM115  # closed below
     except OSError as error:
+        if _is_no_plain_file(path):
+            raise CheckpointError(
+                f"{path}: is a link or the like, which no training makes", "delete it, then run again"
+            ) from error
         raise CheckpointError(
-            f"{error.filename}: cannot be written: {error.strerror or error}",
+            f"{path}: cannot be written: {error.strerror or error}",
             "free some space or mend the folder's permissions, then run again",
         ) from error
     with file:
@@ -48,20 +57,50 @@ def hold(run_dir: Path, warn: Callable[[str], None]) -> Iterator[None]:
 
 def is_held(run_dir: Path) -> bool | None:
     """Tell whether a training holds a run folder; None where that cannot be known, as of one on another machine."""
-    try:
-        with (run_dir / HOLD).open("rb") as file:
-            content = file.read()
-            lock(file, shared=True)
-    except BlockingIOError:
-        return True
-    except OSError:  # never held, not ours to read, or on a disk that knows no locks
+    if not CAN_LOCK:  # two may train there, of which the first that ends says that it has let go
         return None
+    try:
+        with open(run_dir / HOLD, "rb", opener=_open_plain) as file:
+            content = file.read(MOST_BYTES)
+            is_locked = _look(file)
+    except OSError:  # never held, or not ours to read
+        return None
+    if is_locked:
+        return True
     try:
         holder = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    here = CAN_LOCK and holder == {"host": platform.node()}
-    return False if here or holder == LET_GO else None
+    host = platform.node()  # "" where that is not known
+    was_here = is_locked is False and host and holder == {"host": host}
+    return False if was_here or holder == LET_GO else None
+
+
+def _look(file: IO[bytes]) -> bool | None:
+    """Tell whether a training has locked the file; None on a disk that knows no locks."""
+    try:
+        lock(file, shared=True)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    return False
+
+
+def _open_plain(path: str, flags: int) -> int:
+    """Open a file of a folder that may be a stranger's: a link could lead to any file, and a FIFO waits for ever."""
+    careful: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags | careful, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+    return descriptor
+
+
+def _is_no_plain_file(path: Path) -> bool:
+    with suppress(OSError):
+        return not stat.S_ISREG(path.lstat().st_mode)
+    return False
 
 
 def _lock(file: IO[bytes], run_dir: Path, warn: Callable[[str], None]) -> None:
