@@ -1,4 +1,7 @@
-"""What benchmarks on a borrowed machine share: parts that may fail, sizes that grow until one does, and the device's facts."""
+"""What benchmarks share on a machine that is at hand for minutes.
+
+Parts that may fail, sizes that grow until one does, and the device's facts.
+"""
 
 import contextlib
 import gc
@@ -38,7 +41,7 @@ class Report:
         else:
             try:
                 result = work()
-            except Exception as error:  # a benchmark on a borrowed machine: the rest is worth having
+            except Exception as error:  # the machine is at hand for minutes: the rest is worth having
                 result = {"error": told(error), "trace": traceback.format_exc()[-3000:]}
         result["part_seconds"] = round(time.monotonic() - start_time, 1)
         self.found[name] = result

@@ -1,4 +1,4 @@
-"""The benchmarks for a borrowed GPU come through on a CPU, and survive what fails."""
+"""The benchmarks for a GPU that is at hand for minutes come through on a CPU, and survive what fails."""
 
 import json
 import subprocess
