@@ -31,7 +31,6 @@ from tfcli.commands.predict import predict
 from tfcli.commands.tokenize import tokenize
 from tfcli.commands.train import train
 from tfcli.commands.translate import translate
-from tfcli.commands.usage import usage_problem
 from tfcli.errors import TfcliError
 
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
@@ -179,6 +178,8 @@ def _report(error: Any, given: Sequence[str]) -> int:
         return error.exit_code
     if hasattr(error, "format_message"):  # of the option parser
         if type(error).__name__ != "NoArgsIsHelpError":  # there, the help has been printed
+            from tfcli.commands.usage import usage_problem  # the words of recipes' errors take time to load
+
             fail(*usage_problem(error, typer.main.get_command(app), given))
         return int(error.exit_code)
     if isinstance(error, OSError):

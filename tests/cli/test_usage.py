@@ -33,7 +33,12 @@ def refused(capsys: pytest.CaptureFixture[str]) -> Any:
         (["--zzzz"], "--zzzz: unknown option of {verb}"),
         (["-quiet"], "-quiet: unknown option, did you mean --quiet?"),
         (["-qZ"], "-Z: unknown option of {verb}"),
-        (["--quiet=yes"], "--quiet yes: expected --quiet alone, which takes no value"),
+        (["--quiet=yes"], "Option '--quiet' does not take a value"),
+        (["--version"], "--version: unknown option of {verb}; it stands before the verb: `tfcli --version`"),
+        (["--versoin"], "--versoin: unknown option, did you mean --version?"),
+        (["-version"], "-version: unknown option of {verb}; it stands before the verb: `tfcli --version`"),
+        (["--z\x1b[31m=1"], "'--z\\x1b[31m': unknown option of {verb}"),
+        (["-\x1b"], "'-\\x1b': unknown option of {verb}"),
     ],
 )
 def test_a_wrong_option_of_any_verb_is_told_with_the_nearest_one(
@@ -58,12 +63,20 @@ def test_a_wrong_option_of_any_verb_is_told_with_the_nearest_one(
             "--on-long splt: expected one of split, truncate, error, did you mean split?",
         ),
         ("tokenize", ["--side", "middle"], "--side middle: expected one of src, tgt"),
-        ("train", ["--set"], "--set: expected KEY=VALUE behind it, got nothing"),
-        ("eval", ["--data-root"], "--data-root: expected a value behind it, got nothing"),
-        ("translate", ["x", "-o"], "-o: expected FILE|DIR behind it, got nothing"),
+        ("train", ["--set"], "Option '--set' requires an argument"),
+        ("translate", ["x", "-o"], "Option '-o' requires an argument"),
         ("train", ["x", "--engine", "torch"], "--engine: unknown option of train; translate, eval have it"),
         ("info", ["x", "--decode"], "--decode: unknown option of info; tokenize has it"),
+        ("info", ["x", "-decode=1"], "-decode: unknown option of info; tokenize has --decode"),
+        (
+            "train",
+            ["-beam-size", "3"],
+            "-beam-size: unknown option of train; translate, predict, eval have --beam-size",
+        ),
+        ("predict", ["x", "-beam-sise", "3"], "-beam-sise: unknown option, did you mean --beam-size?"),
+        ("eval", ["x", "-o", "y"], "-o: unknown option of eval; translate, predict have it"),
         ("tokenize", ["a", "b"], "expected RECIPE alone, got b as well"),
+        ("tokenize", ["a", "b" * 99], f"expected RECIPE alone, got {'b' * 57}... as well"),
         ("eval", ["a", "b", "c"], "expected RUN alone, got b c as well"),
     ],
 )
@@ -118,3 +131,37 @@ def test_a_typer_that_checks_values_by_itself_is_quoted(
         "--size: 'x' is not a valid integer",
         "`tfcli verb -h` lists what it takes",
     ]
+
+
+def test_the_plainest_error_of_the_parser_is_told_as_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain: Any = typer.BadParameter.__mro__[2]  # ClickException, which has no context and is private to Typer
+    shell = typer.Typer()
+    shell.callback()(app._common)
+
+    @shell.command("verb")
+    def verb() -> None:
+        raise plain("No room.")
+
+    monkeypatch.setattr(app, "app", shell)
+    assert app.main(["verb"]) == 1
+    assert capsys.readouterr().err == "error: No room\nhint: `tfcli verb -h` lists what it takes\n"
+
+
+def test_a_switch_with_two_names_is_known_by_both(refused: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = typer.Typer()
+    shell.callback()(app._common)
+
+    @shell.command("verb")
+    def verb(dots: bool = typer.Option(True, "--dots/--no-dots")) -> None:
+        pass
+
+    @shell.command("other")
+    def other() -> None:
+        pass
+
+    monkeypatch.setattr(app, "app", shell)
+    assert refused("verb", "--no-dots=1")[0] == "Option '--no-dots' does not take a value"
+    assert refused("verb", "--no-dotz")[0] == "--no-dotz: unknown option, did you mean --no-dots?"
+    assert refused("other", "--no-dots")[0] == "--no-dots: unknown option of other; verb has it"

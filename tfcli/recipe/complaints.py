@@ -38,6 +38,7 @@ PLAIN_TYPES = {
     list: "a list",
     dict: "a section of 'key: value' lines",
 }
+LONGEST_VALUE = 60
 BOOLEAN_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
@@ -80,6 +81,19 @@ def nearest(word: str, words: Sequence[str]) -> str | None:
     return folded[matches[0]] if matches else None
 
 
+def limit_sentence(kind: str, context: Mapping[str, Any]) -> str | None:
+    """Return what a number must be, where pydantic's error is of that `kind`."""
+    if kind not in LIMITS:
+        return None
+    name, words = LIMITS[kind]
+    return f"must be {words} {context[name]:g}"
+
+
+def shortened(text: str) -> str:
+    """Return a value's text, cut where it would fill the line."""
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+
+
 def _place(loc: Sequence[str | int]) -> tuple[Loc, Any]:
     """Follow `loc` through the schema as far as it names keys; pydantic adds union members at the end."""
     here: Any = Recipe
@@ -104,9 +118,9 @@ def _sentence(kind: str, context: Mapping[str, Any], error: ErrorDetails, place:
         return _unknown_key(str(loc[-1]), _as_model(expected))
     if kind == "missing":
         return "this key is missing"
-    if kind in LIMITS:
-        name, words = LIMITS[kind]
-        return f"must be {words} {context[name]:g}, {got}"
+    limit = limit_sentence(kind, context)
+    if limit is not None:
+        return f"{limit}, {got}"
     if kind == "finite_number":
         return f"must be a finite number, {got}"
     if kind == "too_short":
@@ -181,8 +195,7 @@ def _shown(value: Any) -> str:
         return "a list" if value else "an empty list"
     if isinstance(value, float) and not math.isfinite(value):
         return ".nan" if math.isnan(value) else f"{'-' if value < 0 else ''}.inf"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(json.dumps(value, ensure_ascii=False))
 
 
 def _shape(annotation: Any) -> type | None:
