@@ -11,6 +11,7 @@ from tfcli.corpus.prepare import Prepared
 from tfcli.corpus.shards import IdBlock, ParallelIds, ShardWriter, id_dtype
 from tfcli.model.config import ModelConfig
 from tfcli.recipe.loader import build_recipe
+from tfcli.training.checkpoint import checkpoint_folders
 from tfcli.training.run import Run
 
 VOCAB_SIZE = 23
@@ -99,6 +100,11 @@ def make_run(tmp_path, *, validate=None, stop_asked=lambda: False, name="run", *
         recipe=recipe, run_dir=run_dir, config=config, prepared=prepared, device=torch.device("cpu"), precision="fp32",
         compiled=bool(recipe.training.compile), environment={}, validate=validate or (lambda model: 10.0), reporter=Listener(), stop_asked=stop_asked,
     )  # fmt: skip
+
+
+def final_bytes(run):
+    """Return the weights of the newest checkpoint."""
+    return (checkpoint_folders(run.run_dir / "checkpoints")[-1] / "model.safetensors").read_bytes()
 
 
 def rows_of(run, *, without_times=True):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.test_bad_folders import full_disk
-from tests.training_runs import make_run, rows_of
+from tests.training_runs import final_bytes, make_run, rows_of
 from tfcli.corpus.batches import Batch, TrainingBatches
 from tfcli.errors import CheckpointError
 from tfcli.training import fit as fit_module
@@ -63,10 +63,6 @@ def room(monkeypatch):
 def decisions(run):
     path = run.run_dir / "decisions.jsonl"
     return [json.loads(line) for line in path.read_text().split("\n")[:-1]] if path.exists() else []
-
-
-def final_bytes(run):
-    return (checkpoint_folders(run.run_dir / "checkpoints")[-1] / "model.safetensors").read_bytes()
 
 
 def without_dropout(run):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.property.test_memory import SmallDevice, decisions, final_bytes, gradients, room, stop_at  # noqa: F401  # fixtures
-from tests.training_runs import make_run, rows_of
+from tests.property.test_memory import SmallDevice, decisions, gradients, room, stop_at  # noqa: F401  # fixtures
+from tests.training_runs import final_bytes, make_run, rows_of
 from tfcli.corpus.batches import Batch, TrainingBatches
 from tfcli.errors import TrainingError
 from tfcli.training import fit as fit_module

@@ -6,8 +6,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from tests.property.test_training import final_bytes
-from tests.training_runs import demo_lines, make_run, rows_of
+from tests.training_runs import demo_lines, final_bytes, make_run, rows_of
 from tests.unit.test_tokenizer import trained
 from tfcli.corpus import resample as module
 from tfcli.corpus.batches import Position, TrainingBatches, collate, worst_batch

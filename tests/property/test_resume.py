@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.property.test_training import final_bytes
-from tests.training_runs import make_run, rows_of
+from tests.training_runs import final_bytes, make_run, rows_of
 from tfcli.errors import CheckpointError, RecipeError
 from tfcli.training import fit as fit_module
 from tfcli.training.checkpoint import checkpoint_folders

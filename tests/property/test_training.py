@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from tests.training_runs import make_run, rows_of
+from tests.training_runs import final_bytes, make_run, rows_of
 from tfcli.corpus.batches import Batch, TrainingBatches
 from tfcli.errors import CheckpointError, TrainingError
 from tfcli.model import folder as folder_module
@@ -33,10 +33,6 @@ def halves(batch):
 
 def weights(learner):
     return torch.cat([parameter.detach().flatten() for parameter in learner.model.parameters()])
-
-
-def final_bytes(run):
-    return (checkpoint_folders(run.run_dir / "checkpoints")[-1] / "model.safetensors").read_bytes()
 
 
 def test_one_batch_of_many_equals_several_of_few(tmp_path):

@@ -1,70 +1,19 @@
 """From files to a tokenizer and encoded corpora: made once, reused while nothing changes, never half."""
 
 import os
-import random
 import shutil
 
 import pytest
 
+from tests.toy_corpus import content, files_of, recipe, sentences, silent
 from tfcli.corpus import prepare as module
 from tfcli.corpus import run_tokenizer
 from tfcli.corpus.prepare import prepare
 from tfcli.corpus.sample import spread_lines
 from tfcli.corpus.shards import ParallelIds
 from tfcli.errors import CheckpointError, DataError
-from tfcli.recipe.schema import Recipe
 from tfcli.text.files import CorpusFiles
 from tfcli.text.tokenizer import Tokenizer
-
-
-def silent(message):
-    pass
-
-
-def sentences(count, seed=1):
-    """Pairs of a toy language whose words are those of the source in capitals."""
-    rng = random.Random("words")
-    words = ["".join(rng.choices("abcdefgh", k=rng.randint(1, 6))) for _ in range(60)]
-    rng = random.Random(seed)
-    src = [" ".join(rng.choices(words, k=rng.randint(1, 12))) for _ in range(count)]
-    return [(line, line.upper()) for line in src]
-
-
-def files_of(folder, name, pairs):
-    files = CorpusFiles(src=folder / f"{name}.src", tgt=folder / f"{name}.tgt", tsv=None)
-    files.src.write_bytes("".join(src + "\n" for src, _ in pairs).encode())
-    files.tgt.write_bytes("".join(tgt + "\n" for _, tgt in pairs).encode())
-    return files
-
-
-def recipe(data=(), tokenizer=(), **sections):
-    files = {"train": [{"src": "s", "tgt": "t"}], "valid": {"src": "s", "tgt": "t"}}
-    return Recipe.model_validate(
-        {
-            "name": "test",
-            "data": {**files, **dict(data)},
-            "tokenizer": {"vocab_size": 60, **dict(tokenizer)},
-            **sections,
-        }
-    )
-
-
-@pytest.fixture
-def corpora(tmp_path):
-    return files_of(tmp_path, "train", sentences(400)), files_of(tmp_path, "valid", sentences(30, seed=2))
-
-
-@pytest.fixture
-def run_dir(tmp_path):
-    return tmp_path / "run"
-
-
-def content(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "files.json"
-    }
 
 
 def test_every_pair_is_encoded_in_its_order_with_the_end_mark(corpora, run_dir):

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from tests.unit.test_prepare import corpora, files_of, recipe, run_dir, sentences  # noqa: F401  # fixtures
+from tests.toy_corpus import files_of, recipe, sentences
 from tfcli.corpus.prepare import prepare
 from tfcli.corpus.suspicions import evenness as evenness_of
 from tfcli.corpus.suspicions import identical_sides, labels_as_targets, misalignment
@@ -57,7 +57,7 @@ def test_blank_files_and_one_file_for_both_sides_are_left_to_others(tmp_path):
     assert identical_sides(CorpusFiles(tmp_path / "one", tmp_path / "one", None), "train") is None
 
 
-def warnings_of(train, valid, run_dir, **changed):  # noqa: F811
+def warnings_of(train, valid, run_dir, **changed):
     said = []
     prepared = prepare(recipe(**changed), [train], valid, run_dir, said.append)
     assert [
@@ -69,7 +69,7 @@ def warnings_of(train, valid, run_dir, **changed):  # noqa: F811
     return prepared.warnings
 
 
-def test_a_sound_corpus_raises_no_suspicion(tmp_path, run_dir):  # noqa: F811
+def test_a_sound_corpus_raises_no_suspicion(tmp_path, run_dir):
     pairs = sentences(3000)
     valid = files_of(tmp_path, "valid", pairs[2500:])
     assert warnings_of(files_of(tmp_path, "train", pairs[:2500]), valid, run_dir) == []
@@ -100,7 +100,7 @@ def test_too_few_pairs_or_too_even_ones_tell_nothing():
     assert misalignment("train", []) is None
 
 
-def test_sides_that_do_not_match_are_suspected_from_the_line_on(tmp_path, corpora, run_dir, monkeypatch):  # noqa: F811
+def test_sides_that_do_not_match_are_suspected_from_the_line_on(tmp_path, corpora, run_dir, monkeypatch):
     monkeypatch.setattr("tfcli.text.pairs.BLOCK_LINES", 1000)
     src, tgt = zip(*sentences(5000), strict=True)
     shifted = [*tgt[:2000], *tgt[2001:], tgt[2000]]
@@ -109,14 +109,14 @@ def test_sides_that_do_not_match_are_suspected_from_the_line_on(tmp_path, corpor
     assert "train: in 60% of the lines, from about line 2001 on" in warning
 
 
-def test_swapped_sides_are_suspected(tmp_path, corpora, run_dir):  # noqa: F811
+def test_swapped_sides_are_suspected(tmp_path, corpora, run_dir):
     train, valid = corpora
     swapped = CorpusFiles(valid.tgt, valid.src, None)
     (warning,) = warnings_of(train, swapped, run_dir)
     assert warning.startswith("valid: its source looks like the target of the first training corpus")
 
 
-def test_a_corpus_of_which_most_is_dropped_is_warned_of(tmp_path, corpora, run_dir):  # noqa: F811
+def test_a_corpus_of_which_most_is_dropped_is_warned_of(tmp_path, corpora, run_dir):
     files = files_of(tmp_path, "blank", [*sentences(100), *[("", "A")] * 101])
     warnings = warnings_of(files, corpora[1], run_dir)
     assert "train: 101 of 201 pairs were dropped (blank 101)" in warnings

@@ -5,7 +5,7 @@ import fcntl
 import threading
 import time
 
-from tests.unit.test_prepare import content, corpora, recipe, run_dir, silent  # noqa: F401
+from tests.toy_corpus import content, recipe, silent
 from tfcli.corpus.prepare import prepare
 from tfcli.corpus.turns import turn
 
@@ -17,7 +17,7 @@ def wait_for(said):
         time.sleep(0.01)
 
 
-def test_who_comes_second_waits_and_says_so(corpora, run_dir):  # noqa: F811
+def test_who_comes_second_waits_and_says_so(corpora, run_dir):
     train, valid = corpora
     said = []
     with turn(run_dir / "corpus", silent):
@@ -30,7 +30,7 @@ def test_who_comes_second_waits_and_says_so(corpora, run_dir):  # noqa: F811
     assert (run_dir / "corpus" / "train" / "record.json").is_file()
 
 
-def test_two_at_once_make_the_corpus_once(corpora, run_dir, tmp_path):  # noqa: F811
+def test_two_at_once_make_the_corpus_once(corpora, run_dir, tmp_path):
     train, valid = corpora
     found = []
 
@@ -47,7 +47,7 @@ def test_two_at_once_make_the_corpus_once(corpora, run_dir, tmp_path):  # noqa: 
     assert content(run_dir) == content(tmp_path / "alone")
 
 
-def test_a_folder_that_cannot_be_locked_is_told_and_used(corpora, run_dir, monkeypatch):  # noqa: F811
+def test_a_folder_that_cannot_be_locked_is_told_and_used(corpora, run_dir, monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOLCK, "No locks available")
 
