@@ -46,9 +46,12 @@ def _unknown_option(error: Any, shell: Any, command: Any, given: Sequence[str]) 
         return f"{unknown} of {command.name}; it stands before the verb: `tfcli {name}`"
     owners = [verb for verb, names in others.items() if name in names]
     if owners:
-        where = f"of {command.name};" if behind_verb else "before the verb; behind it,"
-        have = f"{'has' if len(owners) == 1 else 'have'} {'it' if name == typed else name}"
-        return f"{unknown} {where} {', '.join(owners)} {have}"
+        have = (
+            f"{', '.join(owners)} {'has' if len(owners) == 1 else 'have'} {'it' if name == typed else name}"
+        )
+        if behind_verb:
+            return f"{_shown(typed)}: unknown option of {command.name}; {have}"
+        return f"{_shown(typed)}: unknown option before the verb; behind it, {have}"
     near = nearest(name, known + common)
     return unknown + (f", did you mean {near}?" if near else f" of {command.name}")
 
