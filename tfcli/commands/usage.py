@@ -22,6 +22,12 @@ def usage_problem(error: Any, shell: Any, given: Sequence[str]) -> tuple[str, st
     match type(error).__name__:
         case "NoSuchOption":
             return _unknown_option(error, shell, command, given), hint
+        case "BadOptionUsage" if "requires an argument" in str(error.message):
+            metavars = (each.metavar for each in command.params if error.option_name in each.opts)
+            return (
+                f"{error.option_name}: expected {next(metavars, None) or 'a value'} behind it, got nothing",
+                hint,
+            )
         case "MissingParameter":
             name = _name(error.param)
             meaning = str(error.param.help).rstrip(".")
