@@ -2,25 +2,28 @@
 
 import gzip
 import json
+from itertools import count
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from tfcli.corpus.prepare import Prepared
 from tfcli.corpus.shards import IdBlock, ParallelIds, ShardWriter, id_dtype
 from tfcli.model.config import ModelConfig
 from tfcli.recipe.loader import build_recipe
+from tfcli.training import fit as fit_module
 from tfcli.training.checkpoint import checkpoint_folders
 from tfcli.training.run import Run
 
 VOCAB_SIZE = 23
 
 
-def demo_lines(language, count):
+def demo_lines(language, n_lines):
     """Return the first lines of the embedded corpus."""
     path = Path(__file__).resolve().parents[1] / "data" / "demo" / f"train.{language}.gz"
-    return gzip.decompress(path.read_bytes()).decode().split("\n")[:count]
+    return gzip.decompress(path.read_bytes()).decode().split("\n")[:n_lines]
 
 
 class FakeTokenizer:
@@ -100,6 +103,21 @@ def make_run(tmp_path, *, validate=None, stop_asked=lambda: False, name="run", *
         recipe=recipe, run_dir=run_dir, config=config, prepared=prepared, device=torch.device("cpu"), precision="fp32",
         compiled=bool(recipe.training.compile), environment={}, validate=validate or (lambda model: 10.0), reporter=Listener(), stop_asked=stop_asked,
     )  # fmt: skip
+
+
+def fit_until_crash(run, monkeypatch, at):
+    """Train a run up to its update number `at`, which crashes."""
+    step, numbers = fit_module.train_step, count(1)
+
+    def crashing(*args):
+        if next(numbers) == at:
+            raise KeyboardInterrupt
+        return step(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module, "train_step", crashing)
+        with pytest.raises(KeyboardInterrupt):
+            fit_module.fit(run)
 
 
 def final_bytes(run):

@@ -6,10 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training_runs import make_run, rows_of
+from tests.training_runs import fit_until_crash, make_run, rows_of
 from tfcli.corpus.batches import TrainingBatches
 from tfcli.errors import CheckpointError, RecipeError
-from tfcli.training import fit as fit_module
 from tfcli.training.checkpoint import checkpoint_folders, read_checkpoint
 from tfcli.training.fit import fit
 from tfcli.training.learner import make_learner
@@ -161,17 +160,7 @@ def test_a_crash_after_a_checkpoint_is_undone_in_the_average_too(tmp_path, monke
     through = make_run(tmp_path, name="through", ema_decay=0.9)
     fit(through)
     crashed = make_run(tmp_path, name="crashed", ema_decay=0.9)
-    step, count = fit_module.train_step, iter(range(100))
-    with monkeypatch.context() as patch:
-
-        def crash_at_fifth(*args):
-            if next(count) == 5:
-                raise KeyboardInterrupt
-            return step(*args)
-
-        patch.setattr(fit_module, "train_step", crash_at_fifth)
-        with pytest.raises(KeyboardInterrupt):
-            fit(crashed)
+    fit_until_crash(crashed, monkeypatch, at=6)
     fit(crashed)
     assert (last_checkpoint(crashed) / "ema.safetensors").read_bytes() == (
         last_checkpoint(through) / "ema.safetensors"

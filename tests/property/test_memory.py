@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.cli.test_bad_folders import full_disk
-from tests.training_runs import final_bytes, make_run, rows_of
+from tests.training_runs import final_bytes, fit_until_crash, make_run, rows_of
 from tfcli.corpus.batches import Batch, TrainingBatches
 from tfcli.errors import CheckpointError
 from tfcli.training import fit as fit_module
@@ -200,16 +200,7 @@ def test_a_decision_is_replayed_at_its_step_whatever_memory_is_free_when_the_run
 
     room(None)
     crashed = make_run(tmp_path, name="crashed", **settings)
-    squeezed, count = fit_module.train_step, iter(range(1, 100))
-
-    def crash(*args):
-        if next(count) == 18:
-            raise KeyboardInterrupt
-        return squeezed(*args)
-
-    monkeypatch.setattr(fit_module, "train_step", crash)
-    with pytest.raises(KeyboardInterrupt):
-        fit(crashed)
+    fit_until_crash(crashed, monkeypatch, at=18)
     assert [folder.name for folder in checkpoint_folders(crashed.run_dir / "checkpoints")][
         -1
     ] == "step-00000012"

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.training_runs import final_bytes, make_run, rows_of
+from tests.training_runs import final_bytes, fit_until_crash, make_run, rows_of
 from tfcli.errors import CheckpointError, RecipeError
-from tfcli.training import fit as fit_module
 from tfcli.training.checkpoint import checkpoint_folders
 from tfcli.training.fit import fit
 
@@ -46,17 +45,7 @@ def test_a_crash_after_a_checkpoint_is_undone_to_it(tmp_path, monkeypatch):
     through = make_run(tmp_path, name="through")
     fit(through)
     crashed = make_run(tmp_path, name="crashed")
-    step, count = fit_module.train_step, iter(range(100))
-    with monkeypatch.context() as patch:
-
-        def crash_at_fifth(*args):
-            if next(count) == 5:
-                raise KeyboardInterrupt
-            return step(*args)
-
-        patch.setattr(fit_module, "train_step", crash_at_fifth)
-        with pytest.raises(KeyboardInterrupt):
-            fit(crashed)
+    fit_until_crash(crashed, monkeypatch, at=6)
     fit(crashed)
     assert final_bytes(crashed) == final_bytes(through)
     assert rows_of(crashed) == rows_of(through)

@@ -3,6 +3,9 @@
     jobs -> a thread for each process, which hands it a job and waits for the result -> results, in order
 
 A worker process ends when its standard input does: whatever becomes of this one, none is left behind.
+
+Work, jobs, results and errors are pickled, as multiprocessing does it, because functions and exceptions are among them. They
+go through pipes that this process and the worker it started alone hold: no file, model or download is ever unpickled.
 """
 
 from __future__ import annotations
