@@ -41,6 +41,12 @@ def test_a_run_keeps_labels_accuracy_and_nothing_of_translations(labelled_run):
     assert "tfcli predict" in card
 
 
+def test_the_log_of_a_classifier_tells_no_perplexity_which_labels_do_not_have(labelled_run):
+    log = (labelled_run / "log.txt").read_text()
+    assert "accuracy" in log
+    assert "perplexity" not in log
+
+
 def test_eval_gives_accuracy_and_f1_with_intervals_and_what_was_taken_for_which(labelled_run, capsys):
     assert main(["eval", str(labelled_run), "--json"]) == 0
     streams = capsys.readouterr()

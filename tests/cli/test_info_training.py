@@ -16,6 +16,7 @@ from tests.cli.test_signals import start
 from tests.cli.test_terminal import CONTROL, PLAIN, TFCLI, on_terminal
 from tfcli.app import main
 from tfcli.commands.sparkline import ASCII_LEVELS, BLOCKS
+from tfcli.training.holding import hold
 
 RECIPE = """\
 name: toy
@@ -63,6 +64,15 @@ def told(lines, name):
     """Return what stands behind a name, and below it for a curve."""
     place = next(i for i, line in enumerate(lines) if line.startswith(f"{name}  "))
     return lines[place].removeprefix(name).strip(), lines[place + 1].strip() if place + 1 < len(lines) else ""
+
+
+def test_a_run_goes_on_from_the_newest_checkpoint_that_has_its_state(run, capsys):
+    for step in (9000, 9500):
+        (run / "checkpoints" / f"step-{step:08}").mkdir(parents=True)
+    (run / "checkpoints" / "step-00009000" / "state.json").write_text('{"state": {"step": 9000}}')
+    with hold(run, pytest.fail):
+        pass
+    assert as_json(capsys, run)["course"]["stopped_at"] == 9000
 
 
 def as_json(capsys, run):

@@ -13,6 +13,7 @@ from tests.fake_translation import echo_translator, echoed
 from tfcli.commands.console import Verbosity, set_verbosity
 from tfcli.commands.translate_files import Job
 from tfcli.commands.translate_jobs import Work, carry_out, refuse_existing, still_to_do
+from tfcli.decoding.journal import journaled
 from tfcli.decoding.stream import StreamSettings
 from tfcli.errors import DataError, RecipeError
 
@@ -264,3 +265,10 @@ def test_a_line_of_the_journal_that_was_cut_short_does_not_count(tmp_path, job):
     assert json.loads(journal.read_bytes().split(b"\n")[-2])["counts"]["lines"] == 8
     carry_out(work(), job)
     assert job.target.read_bytes() == echoed(TEXT)
+
+
+def test_a_journal_that_is_discarded_leaves_nothing_not_even_what_a_kill_in_its_writing_left(job):
+    with journaled(job.source, job.target, {}) as journal:
+        (job.target.parent / f".{job.target.name}.new-journal").write_text("half")
+        journal.discard()
+    assert [path.name for path in job.target.parent.iterdir() if "journal" in path.name] == []

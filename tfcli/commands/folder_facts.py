@@ -76,7 +76,7 @@ def _course(
     last_step: int | None,
 ) -> dict[str, Any]:
     states = (_part(_json_object(path / "state.json"), "state") for path in checkpoints.values())
-    state = next(filter(None, states), {})  # of the newest that can be read, from which a run goes on
+    state = next(filter(None, states), {})  # of the newest that has one, from which a run goes on
     return about_course(folder, metrics, training, state, _json_object(folder / "finished.json"), last_step)
 
 
