@@ -39,9 +39,10 @@ SHORT = "--set training.max_steps=8 --set training.warmup_steps=2 --set decoding
 SHORTER = {
     "demo.yaml": {"max_steps: 1000": "max_steps: 8", "validate_every: 250": "validate_every: 8"},
     "multi30k-tok-en-de.yaml": {
-        "max_steps: 3900": "max_steps: 4",
+        "max_steps: 4000": "max_steps: 4",
+        "warmup_steps: 400": "warmup_steps: 2",
         "vocab_size: 6000": "vocab_size: 500",
-        "{beam_size: 5, length_penalty: 1.0}": "{beam_size: 1, max_output_ratio: 0.1, max_output_extra: 1}",
+        "{beam_size: 5, length_penalty: 1.5}": "{beam_size: 1, max_output_ratio: 0.1, max_output_extra: 1}",
     },
 }
 REAL = Path(os.environ.get("TFCLI_DATA", "")) / "multi30k" / "tok" / "train.lc.norm.tok.en.gz"
