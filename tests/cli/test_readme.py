@@ -42,7 +42,7 @@ SHORTER = {
         "max_steps: 4000": "max_steps: 4",
         "warmup_steps: 400": "warmup_steps: 2",
         "vocab_size: 10000": "vocab_size: 500",
-        "{beam_size: 5, length_penalty: 1.5}": "{beam_size: 1, max_output_ratio: 0.1, max_output_extra: 1}",
+        "{beam_size: 5, length_penalty: 1.0}": "{beam_size: 1, max_output_ratio: 0.1, max_output_extra: 1}",
     },
 }
 REAL = Path(os.environ.get("TFCLI_DATA", "")) / "multi30k" / "tok" / "train.lc.norm.tok.en.gz"
