@@ -41,7 +41,7 @@ SHORTER = {
     "multi30k-tok-en-de.yaml": {
         "max_steps: 4000": "max_steps: 4",
         "warmup_steps: 400": "warmup_steps: 2",
-        "vocab_size: 10000": "vocab_size: 500",
+        "vocab_size: 6000": "vocab_size: 500",
         "{beam_size: 5, length_penalty: 1.0}": "{beam_size: 1, max_output_ratio: 0.1, max_output_extra: 1}",
     },
 }

@@ -1,7 +1,7 @@
 """Settings for who has text but no recipe: sizes chosen from the number of pairs and the machine.
 
     pairs -> row of the table below -> vocabulary, dropout, epochs
-    pairs, device -> network -> learning rate, batch
+    pairs, device -> network -> batch, optimizer, learning rate
     epochs, pairs, batch -> steps (on a CPU no more than end in a night), unless they are given
     steps -> warm-up, validations, checkpoints
 
@@ -50,26 +50,27 @@ CPU_VOCABULARY = 8000
 
 @dataclass(frozen=True)
 class Network:
-    """A network for corpora of up to so many pairs, with the batch and the rate that suit it."""
+    """A network for corpora of up to so many pairs, with the batch, the optimizer and the rate that suit it."""
 
     pairs: float
     preset: str
     batch_tokens: int
+    optimizer: Literal["adamw", "muon"]
     learning_rate: float
 
 
 CPU_NETWORKS = (
-    Network(20_000, "tiny", 1024, 2e-3),
-    Network(60_000, "tiny", 2048, 3e-3),
-    Network(250_000, "small", 2048, 2e-3),
-    Network(float("inf"), "small", 4096, 2e-3),
+    Network(20_000, "tiny", 1024, "muon", 5e-3),
+    Network(60_000, "tiny", 2048, "muon", 5e-3),
+    Network(250_000, "small", 2048, "muon", 5e-3),
+    Network(float("inf"), "small", 4096, "muon", 5e-3),
 )
 GPU_NETWORKS = (
-    Network(20_000, "tiny", 1024, 2e-3),
-    Network(60_000, "tiny", 2048, 3e-3),
-    Network(250_000, "small", 4096, 2e-3),
-    Network(20_000_000, "vaswani-base", 16_384, 1e-3),
-    Network(float("inf"), "vaswani-big", 32_768, 7e-4),
+    Network(20_000, "tiny", 1024, "muon", 5e-3),
+    Network(60_000, "tiny", 2048, "muon", 5e-3),
+    Network(250_000, "small", 4096, "muon", 5e-3),
+    Network(20_000_000, "vaswani-base", 16_384, "adamw", 1e-3),
+    Network(float("inf"), "vaswani-big", 32_768, "adamw", 7e-4),
 )
 
 
@@ -123,6 +124,7 @@ def choose_settings(
             "training": {
                 "batch_tokens": network.batch_tokens,
                 "max_steps": steps,
+                "optimizer": network.optimizer,
                 "learning_rate": network.learning_rate,
                 "warmup_steps": warmup,
                 "schedule": "cosine",
@@ -136,6 +138,8 @@ def choose_settings(
             + (" and a CPU can train)" if on_cpu else ")"),
             "model.dropout": f"{row.dropout} (the fewer pairs, the more)",
             "training.batch_tokens": f"{network.batch_tokens:,}",
+            "training.optimizer": network.optimizer
+            + (" (gets further than adamw at this size)" if network.optimizer == "muon" else ""),
             "training.learning_rate": f"{network.learning_rate:g} (falls to zero at the last step)",
             "training.max_steps": f"{steps:,} ({why_steps})",
             "training.warmup_steps": counted(warmup, "step"),
