@@ -18,7 +18,9 @@ VOCAB_SIZE = 37
 
 @pytest.fixture(autouse=True)
 def several_chunks(monkeypatch):
-    monkeypatch.setattr(module, "CHUNK_ELEMENTS", {"cpu": VOCAB_SIZE * 7})  # of 7 rows, the last one shorter
+    # of 7 rows and of 16, which are several chunks; the last ones shorter
+    monkeypatch.setattr(module, "CHUNK_ELEMENTS", {"cpu": 2 * VOCAB_SIZE * 7})
+    monkeypatch.setattr(module, "STRETCH_ELEMENTS", {"cpu": 2 * VOCAB_SIZE * 16})
 
 
 def problem(dtype=torch.float64, rows=25, width=8):

@@ -4,13 +4,14 @@ The second pass is the same batch again below the first, in one pass of twice th
 larger matrix products than two passes, and the same memory, since both must stand until the loss is known.
 
 As in `loss.py` the projection to the vocabulary is part of the operation, and the logits of some rows at a time become
-their own gradient. With A, B the logits of a row in the two passes, P, Q their softmax and R = log P - log Q,
+their own gradient. With A, B the logits of a row in the two passes, P, Q their softmax and D = A - B,
 
-    loss = sum over rows of  (CE(P) + CE(Q)) / 2 + alpha (KL(P || Q) + KL(Q || P)) / 4
-    KL(P || Q) = P . R                                     KL(Q || P) = - Q . R
-    d (KL + KL) / d A = P (R - KL(P || Q)) + P - Q         d (KL + KL) / d B = Q (- R - KL(Q || P)) + Q - P
+    loss = sum over rows of  (CE(P) + CE(Q)) / 2 + k (KL(P || Q) + KL(Q || P))        k = alpha / 4
+    KL(P || Q) + KL(Q || P) = P . D - Q . D                 log Z of the two cancel, here and below
+    d loss / d A = P / 2 + k (P (D + 1 - P . D) - Q)        d loss / d B = Q / 2 + k (Q (1 - D + Q . D) - P)
 
-and of the cross-entropies only P and Q need the logits; the rest is the gold pieces' and the mean's, as there.
+and of the cross-entropies only P / 2 and Q / 2 need the logits; the rest is the gold pieces' and the mean's, as there. The
+gradients are made divided by k, which spares a pass over them.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from torch import Tensor
 if TYPE_CHECKING:
     from tfcli.corpus.batches import Batch
 
-# Seven matrices of this size stand at once: on a CPU they share its last-level cache, on a GPU they are to be large
-# enough that starting a kernel costs nothing, and a small part of its memory.
-CHUNK_ELEMENTS = {"cpu": 2**19, "cuda": 2**26}
+# Logits of both passes that are made and compared at a time: on a CPU in its cache, on a GPU enough that starting a kernel
+# costs nothing, and a small part of its memory. And those whose gradients are gathered for a product with them, as in
+# `loss.py`. Of 2^19 to 2^24 and 2^23 to 2^26 these were the fastest on a CPU (benchmarks/RESULTS.md).
+CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}
+STRETCH_ELEMENTS = {"cpu": 2**24, "cuda": 2**27}
 
 
 def twice(batch: Batch) -> Batch:
@@ -66,28 +69,36 @@ class _RDropLoss(torch.autograd.Function):
         ctx: Any, states: Tensor, weight: Tensor, gold: Tensor, smoothing: float, alpha: float
     ) -> tuple[Tensor, Tensor]:
         exact = torch.promote_types(states.dtype, torch.float32)
-        vocab_size = weight.shape[0]
+        vocab_size, device = weight.shape[0], states.device
         matrix, both = weight.to(states.dtype), states.reshape(2, -1, states.shape[1])  # (2, N, D)
+        n_rows, k = both.shape[1], alpha / 4
+        states_grad = torch.empty(both.shape, dtype=exact, device=device)
+        weight_grad = torch.zeros(weight.shape, dtype=exact, device=device)
+        log_z = torch.empty((2, n_rows), dtype=exact, device=device)
+        divergence = torch.zeros((), dtype=exact, device=device)
+        chunk, stretch = (
+            max(1, elements.get(device.type, elements["cpu"]) // (2 * vocab_size))
+            for elements in (CHUNK_ELEMENTS, STRETCH_ELEMENTS)
+        )
+        room = matrix.new_empty(2 * min(stretch, n_rows), vocab_size)
+        for first in range(0, n_rows, stretch):
+            rows = both[:, first : first + stretch]  # (2, n, D)
+            logits_grad = room[: rows.shape[0] * rows.shape[1]].view(2, -1, vocab_size)  # over k
+            for start in range(0, rows.shape[1], chunk):
+                part = slice(start, start + chunk)
+                chunk_log_z = log_z[:, first : first + stretch][:, part]
+                divergence += _compare(rows[:, part], matrix, 0.5 / k, logits_grad[:, part], chunk_log_z)
+            states_grad[:, first : first + stretch] = logits_grad @ matrix
+            weight_grad += logits_grad.flatten(0, 1).T @ rows.flatten(0, 1)
         mean = weight.to(exact).mean(dim=0)
         gold_rows = weight[gold].to(exact)  # (N, D)
-        states_grad = torch.empty(both.shape, dtype=exact, device=states.device)
-        weight_grad = torch.zeros(weight.shape, dtype=exact, device=weight.device)
-        loss, nll = torch.zeros((2,), dtype=exact, device=states.device)
-        chunk = max(1, CHUNK_ELEMENTS.get(states.device.type, CHUNK_ELEMENTS["cpu"]) // vocab_size)
-        for first in range(0, len(gold), chunk):
-            rows = both[:, first : first + chunk]  # (2, n, D)
-            log_z, divergence, logits_grad = _compare((rows @ matrix.T).to(exact), alpha)
-            sums = rows.sum(dim=0, dtype=exact)  # (n, D)
-            gold_scores = (sums * gold_rows[first : first + chunk]).sum()
-            nll += (log_z - gold_scores) / 2
-            loss += (log_z - (1 - smoothing) * gold_scores - smoothing * (sums @ mean).sum()) / 2
-            loss += alpha / 4 * divergence
-            logits_grad = logits_grad.to(states.dtype)  # (2, n, V)
-            states_grad[:, first : first + chunk] = logits_grad @ matrix
-            weight_grad += logits_grad.flatten(0, 1).T @ rows.flatten(0, 1)
-        states_grad -= ((1 - smoothing) * gold_rows + smoothing * mean) / 2
         sums = both.sum(dim=0, dtype=exact)  # (N, D)
-        weight_grad.index_add_(0, gold, sums, alpha=-(1 - smoothing) / 2)
+        gold_scores = (sums * gold_rows).sum()
+        nll = (log_z.sum() - gold_scores) / 2
+        smoothed = (1 - smoothing) * gold_scores + smoothing * (sums @ mean).sum()
+        loss = (log_z.sum() - smoothed) / 2 + k * divergence
+        states_grad.mul_(k).sub_(((1 - smoothing) * gold_rows + smoothing * mean) / 2)
+        weight_grad.mul_(k).index_add_(0, gold, sums, alpha=-(1 - smoothing) / 2)
         weight_grad -= smoothing / vocab_size / 2 * sums.sum(dim=0)
         ctx.mark_non_differentiable(nll)
         ctx.save_for_backward(states_grad.flatten(0, 1).to(states.dtype), weight_grad.to(weight.dtype))
@@ -99,17 +110,21 @@ class _RDropLoss(torch.autograd.Function):
         return states_grad * grads[0].to(states_grad.dtype), weight_grad * grads[0], None, None, None
 
 
-def _compare(logits: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the sum of log Z, that of both divergences, and the gradient of the loss but for the gold pieces and the mean.
+def _compare(rows: Tensor, matrix: Tensor, share: float, gradient: Tensor, log_z: Tensor) -> Tensor:
+    """Write the gradient over k but for the gold pieces and the mean, and log Z; return the sum of both divergences.
 
-    Shapes: logits (2, n, V), overwritten; scalar, scalar, (2, n, V).
+    `share` is that of P and Q alone in the gradient, 1 / 2k. log Z follows from the most probable piece, as in `loss.py`.
+
+    Shapes: rows (2, n, D), matrix (V, D), gradient (2, n, V), log_z (2, n).
     """
-    log_z = logits.logsumexp(dim=-1, keepdim=True)  # (2, n, 1)
-    log_probs = logits.sub_(log_z)
-    probs = log_probs.exp()
-    ratio = log_probs[0] - log_probs[1]  # (n, V)
-    signed = torch.stack([ratio, -ratio])
-    divergence = (probs * signed).sum(dim=-1, keepdim=True)  # (2, n, 1): KL(P || Q), KL(Q || P)
-    scale = signed.sub_(divergence).add_(1).mul_(alpha / 4).add_(0.5)
-    gradient = scale.mul_(probs).sub_(probs.flip(0), alpha=alpha / 4)
-    return log_z.sum(), divergence.sum(), gradient
+    logits = rows @ matrix.T  # (2, n, V)
+    probs = torch.softmax(logits, dim=-1)
+    log_z[:] = logits.amax(dim=-1).to(log_z.dtype) - probs.amax(dim=-1).to(log_z.dtype).log()
+    p, q = probs
+    difference = torch.sub(logits[0], logits[1], out=logits[0])  # D
+    products = torch.mul(probs, difference, out=gradient)
+    along_p, along_q = products.sum(dim=-1, keepdim=True, dtype=log_z.dtype)  # (n, 1): P . D, Q . D
+    gradient[0].sub_(q).addcmul_(p, (share + 1 - along_p).to(p.dtype))
+    gradient[1].add_(p).neg_().addcmul_(q, (share + 1 + along_q).to(q.dtype))
+    divergence: Tensor = (along_p - along_q).sum()
+    return divergence
