@@ -5,12 +5,12 @@
 #   2. English sampled from the German captions, twice: other words for captions that are known
 #   3. German for both the captions' English and the sampled one, by the four teachers together
 #
-# Usage: recipes/multi30k-synthetic.sh [RUNS]   (default: runs); about six hours on one CPU core with bf16 products.
-# Started again, it goes on where it was. TFCLI_DATA may name the folder that holds multi30k/tok.
+# Usage, in a clone: recipes/multi30k-synthetic.sh [RUNS]   (default: runs/ of the clone); about six hours on one CPU core
+# with bf16 products. Started again, it goes on where it was. TFCLI_DATA may name the folder that holds multi30k/tok.
 set -eu
+command -v tfcli > /dev/null || { echo "multi30k-synthetic.sh: no tfcli on the path; try: . .venv/bin/activate" >&2; exit 127; }
 here=$(cd "$(dirname "$0")" && pwd)
-runs=${1:-runs}
-gold=${TFCLI_DATA:-$here/../corpora}/multi30k/tok/train.lc.norm.tok
+runs=${1:-$here/../runs}
 made=$here/../corpora/multi30k/synthetic
 mkdir -p "$made"
 
@@ -24,6 +24,12 @@ teacher teacher2 --set model.preset=modern-tiny --set training.max_steps=3190 --
 teacher teacher3 --set model.norm=post --set training.max_steps=6000 --set training.warmup_steps=600
 teacher teacher4 --set training.learning_rate=3e-3 --set training.max_steps=6000
 tfcli train "$here/multi30k-tok-de-en.yaml" --out "$runs/multi30k-tok-de-en"
+
+# where the trainings found their text, or fetched it to
+for root in "${TFCLI_DATA:-$here/../corpora}" "$here/../corpora"; do
+    gold=$root/multi30k/tok/train.lc.norm.tok
+    [ -f "$gold.de.gz" ] && break
+done
 
 for seed in 1 2; do
     tfcli translate "$runs/multi30k-tok-de-en" "$gold.de.gz" -o "$made/sample$seed.en" \

@@ -99,7 +99,8 @@ def test_text_alone_takes_the_sizes_of_the_model(recipe, base, tmp_path, capsys)
     assert f"tokenizer, model: as in {base}\n" in said
     assert "model.preset" not in said
     assert f"starting from the weights of {base}\n" in said
-    assert load_recipe(tmp_path / "run" / "recipe.yaml").model.d_model == 32
+    made = load_recipe(tmp_path / "run" / "recipe.yaml")
+    assert (made.model.d_model, made.training.optimizer) == (32, "adamw")
     assert main(command) == 0
     assert "training is finished (step 2" in capsys.readouterr().err
 

@@ -80,6 +80,22 @@ def test_warm_up_and_intervals_follow_the_steps_that_set_gives(text, tmp_path, w
 
 
 @pytest.mark.parametrize(
+    ("wishes", "optimizer", "rate"),
+    [
+        ([], "muon", 5e-3),
+        (["training.optimizer=adamw"], "adamw", 2e-3),
+        (["training={optimizer: adamw, learning_rate: 1e-4}"], "adamw", 1e-4),
+        (["training.sharding=true"], "adamw", 2e-3),
+    ],
+)
+def test_the_rate_follows_the_optimizer_that_set_asks_for(text, tmp_path, wishes, optimizer, rate):
+    run = tmp_path / "run"
+    assert main([*train(text, run), *[word for wish in wishes for word in ("--set", wish)]]) == 0
+    training = load_recipe(run / "recipe.yaml").training
+    assert (training.optimizer, training.learning_rate) == (optimizer, rate)
+
+
+@pytest.mark.parametrize(
     ("wish", "code", "complaint"),
     [
         ("training.max_stepz=5", 2, "training.max_stepz: unknown key"),

@@ -9,6 +9,7 @@ import yaml
 
 from tests.readme_commands import run
 from tests.toy_corpus import sentences
+from tfcli.recipe.loader import load_recipe
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 PAIRS = 40
@@ -20,7 +21,7 @@ SMALL = {"d_model": 16, "d_ff": 16, "n_heads": 2, "n_encoder_layers": 1, "n_deco
 def clone(tmp_path_factory):
     """Return a folder like a clone with small text, in which the script has run."""
     folder = tmp_path_factory.mktemp("clone")
-    text = folder / "corpora" / "multi30k" / "tok"
+    text = folder / "text" / "multi30k" / "tok"
     text.mkdir(parents=True)
     pairs = sentences(PAIRS)
     for language, lines in zip(("en", "de"), zip(*pairs, strict=True), strict=True):
@@ -43,9 +44,19 @@ def clone(tmp_path_factory):
     short, n_changed = re.subn(r"_steps=\d+", "_steps=2", script)
     assert n_changed == 5
     (folder / "recipes" / "multi30k-synthetic.sh").write_text(short)
-    done = run(folder, "env -u TFCLI_DATA sh recipes/multi30k-synthetic.sh")
-    assert done.returncode == 0, done.stderr
+    make(folder)
     return folder
+
+
+def make(clone):
+    """Run the script from outside of the clone, its text in a folder that TFCLI_DATA names."""
+    done = run(clone.parent, f"TFCLI_DATA={clone / 'text'} sh {clone / 'recipes' / 'multi30k-synthetic.sh'}")
+    assert done.returncode == 0, done.stderr
+
+
+def made_in(clone):
+    files = (clone / "corpora" / "multi30k" / "synthetic").glob("[!.]*")
+    return {path.name: path.read_bytes() for path in files}
 
 
 def files_alone(entry):
@@ -53,19 +64,35 @@ def files_alone(entry):
 
 
 def test_each_file_has_a_line_for_each_caption(clone):
-    made = clone / "corpora" / "multi30k" / "synthetic"
-    lines = {path.name: path.read_bytes().count(b"\n") for path in made.glob("[!.]*")}
+    lines = {name: text.count(b"\n") for name, text in made_in(clone).items()}
     names = ["sample1.en", "sample1.ensemble.de", "sample2.en", "sample2.ensemble.de", "train.ensemble.de"]
     assert lines == dict.fromkeys(names, PAIRS)
 
 
 def test_two_samples_of_a_caption_differ(clone):
-    made = clone / "corpora" / "multi30k" / "synthetic"
-    assert (made / "sample1.en").read_bytes() != (made / "sample2.en").read_bytes()
+    made = made_in(clone)
+    assert made["sample1.en"] != made["sample2.en"]
 
 
-def test_the_recipe_trains_on_them_all(clone):
-    done = run(clone, "env -u TFCLI_DATA tfcli train recipes/multi30k-tok-en-de-best.yaml")
+def test_no_two_teachers_are_alike(clone):
+    recipes = [load_recipe(clone / "runs" / f"teacher{number}" / "recipe.yaml") for number in range(1, 5)]
+    kinds = {(recipe.model.preset, recipe.model.norm, recipe.training.learning_rate) for recipe in recipes}
+    assert len(kinds) == len(recipes)
+
+
+def test_the_recipe_trains_on_all_of_it(clone):
+    best = "recipes/multi30k-tok-en-de-best.yaml"
+    done = run(clone, f"TFCLI_DATA={clone / 'text'} tfcli train {best}")
     assert done.returncode == 0, done.stderr
     n_pairs = int(re.search(r"(\d+) pairs, training", done.stderr)[1])
     assert 5 * PAIRS < n_pairs <= 6 * PAIRS  # what these networks leave blank is left out
+
+
+def test_started_again_it_goes_on_where_it_was(clone):
+    made = clone / "corpora" / "multi30k" / "synthetic"
+    whole = made_in(clone)
+    (made / "sample2.ensemble.de").unlink()
+    before = {path.name: path.stat().st_mtime_ns for path in made.glob("[!.]*")}
+    make(clone)
+    assert made_in(clone) == whole
+    assert before == {name: (made / name).stat().st_mtime_ns for name in before}

@@ -73,6 +73,7 @@ def test_the_wheel_holds_the_recipes_and_the_demo_and_nothing_of_the_workshop(bu
     names = zipfile.ZipFile(next(built.glob("*.whl"))).namelist()
     for recipe in (ROOT / "recipes").glob("*.yaml"):
         assert f"tfcli/bundled/recipes/{recipe.name}" in names
+    assert {Path(name).suffix for name in names if "/bundled/recipes/" in name} == {".yaml"}
     assert "tfcli/bundled/data/demo/train.en.gz" in names
     assert "tfcli/py.typed" in names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"tfcli"}

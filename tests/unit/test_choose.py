@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from tfcli.recipe.choose import CPU_HOURS, CPU_VOCABULARY, ROWS, Machine, choose_settings, held_out_pairs
+from tfcli.recipe.choose import (
+    CPU_HOURS,
+    CPU_NETWORKS,
+    CPU_VOCABULARY,
+    GPU_NETWORKS,
+    ROWS,
+    Machine,
+    choose_settings,
+    held_out_pairs,
+)
 from tfcli.recipe.loader import build_recipe
 
 LAPTOP = Machine("cpu", 2, bf16=False)
@@ -59,6 +68,31 @@ def test_a_gpu_gets_the_networks_of_the_paper_for_large_corpora_with_the_norm_th
     assert chosen(50_000_000, GPU).model.preset == "vaswani-big"
 
 
+@pytest.mark.parametrize(
+    ("n_pairs", "machine", "optimizer", "rate"),
+    [
+        (10_000, LAPTOP, "muon", 5e-3),
+        (1_000_000, LAPTOP, "muon", 5e-3),
+        (29_000, GPU, "muon", 5e-3),
+        (1_000_000, GPU, "adamw", 1e-3),
+        (50_000_000, GPU, "adamw", 7e-4),
+    ],
+)
+def test_small_networks_get_muon_and_those_of_the_paper_adamw(n_pairs, machine, optimizer, rate):
+    training = chosen(n_pairs, machine).training
+    assert (training.optimizer, training.learning_rate) == (optimizer, rate)
+
+
+def test_the_rate_suits_an_optimizer_that_is_given():
+    rates = {
+        given: choose_settings(29_000, 60.0, LAPTOP, optimizer=given).sections["training"]["learning_rate"]
+        for given in ("adamw", "muon")
+    }
+    assert rates == {"adamw": 3e-3, "muon": 5e-3}
+    large = choose_settings(1_000_000, 60.0, GPU, optimizer="muon").sections["training"]
+    assert (large["optimizer"], large["learning_rate"]) == ("muon", 1e-3)
+
+
 def test_bf16_buys_a_cpu_more_steps_and_more_cores_too():
     few = chosen(5_000_000).training.max_steps
     assert chosen(5_000_000, Machine("cpu", 2, bf16=True)).training.max_steps == pytest.approx(
@@ -103,3 +137,20 @@ def test_the_page_shows_the_table_that_is_used():
         for pairs, size, dropout, epochs in rows
     ]
     assert shown == [(row.pairs, row.vocab_size, row.dropout, row.epochs) for row in ROWS]
+
+
+def test_the_page_shows_the_networks_that_are_used():
+    rows = re.findall(
+        r"^\| (?:up to ([0-9 ]+?)( million)?(?: pairs)?|more) \| `([a-z-]+)`, (?:batches of )?([0-9,]+) "
+        r"\| `([a-z-]+)`, ([0-9,]+) \|$",
+        PAGE.read_text(),
+        re.M,
+    )
+    limits = [
+        float(pairs.replace(" ", "")) * (1e6 if million else 1) if pairs else float("inf")
+        for pairs, million, *_ in rows
+    ]
+    assert limits == sorted({network.pairs for network in CPU_NETWORKS + GPU_NETWORKS})
+    for limit, (_, _, *shown) in zip(limits, rows, strict=True):
+        used = [next(each for each in of if limit <= each.pairs) for of in (CPU_NETWORKS, GPU_NETWORKS)]
+        assert shown == [text for each in used for text in (each.preset, f"{each.batch_tokens:,}")]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tfcli.corpus.prepare import Prepared
     from tfcli.corpus.prepare_text import PreparedText
     from tfcli.corpus.run_tokenizer import TokenizerPlan
-    from tfcli.recipe.choose import Choice, Machine
+    from tfcli.recipe.choose import Choice, Machine, Optimizer
     from tfcli.recipe.schema import Recipe
     from tfcli.text.files import CorpusFiles
 
@@ -159,7 +159,11 @@ def open_text(
     n_pairs, machine, given = _count(files), _machine(device), _given_keys(overrides)
     max_steps = given.get("training.max_steps")
     choice = choose_settings(
-        n_pairs, _mean_bytes(files.tgt), machine, max_steps if _is_count(max_steps) else None
+        n_pairs,
+        _mean_bytes(files.tgt),
+        machine,
+        max_steps if _is_count(max_steps) else None,
+        _optimizer(given, initial),
     )
     if initial is not None:
         choice = fitted(choice, initial.folder)
@@ -188,6 +192,18 @@ def _given_keys(overrides: "Sequence[str]") -> dict[str, Any]:
         with suppress(OverrideError):
             given |= {format_path(loc): value for loc, value in changes_of(text, by_key=True)}
     return given
+
+
+def _optimizer(given: dict[str, Any], initial: Initial | None) -> "Optimizer | None":
+    """Return the optimizer that is settled before anything is chosen, if one is.
+
+    Sharding knows AdamW alone, and only with that one were models trained on.
+    """
+    named: Optimizer
+    for named in ("adamw", "muon"):
+        if given.get("training.optimizer") == named:
+            return named
+    return "adamw" if initial is not None or given.get("training.sharding") is True else None
 
 
 def _is_count(value: Any) -> bool:

@@ -48,29 +48,35 @@ ROWS = (
 CPU_VOCABULARY = 8000
 
 
+Optimizer = Literal["adamw", "muon"]
+
+
 @dataclass(frozen=True)
 class Network:
-    """A network for corpora of up to so many pairs, with the batch, the optimizer and the rate that suit it."""
+    """A network for corpora of up to so many pairs, with the batch and the rates that suit it.
+
+    Muon is chosen where it has a rate.
+    """
 
     pairs: float
     preset: str
     batch_tokens: int
-    optimizer: Literal["adamw", "muon"]
-    learning_rate: float
+    adamw_rate: float
+    muon_rate: float | None = None
 
 
 CPU_NETWORKS = (
-    Network(20_000, "tiny", 1024, "muon", 5e-3),
-    Network(60_000, "tiny", 2048, "muon", 5e-3),
-    Network(250_000, "small", 2048, "muon", 5e-3),
-    Network(float("inf"), "small", 4096, "muon", 5e-3),
+    Network(20_000, "tiny", 1024, 2e-3, 5e-3),
+    Network(60_000, "tiny", 2048, 3e-3, 5e-3),
+    Network(250_000, "small", 2048, 2e-3, 5e-3),
+    Network(float("inf"), "small", 4096, 2e-3, 5e-3),
 )
 GPU_NETWORKS = (
-    Network(20_000, "tiny", 1024, "muon", 5e-3),
-    Network(60_000, "tiny", 2048, "muon", 5e-3),
-    Network(250_000, "small", 4096, "muon", 5e-3),
-    Network(20_000_000, "vaswani-base", 16_384, "adamw", 1e-3),
-    Network(float("inf"), "vaswani-big", 32_768, "adamw", 7e-4),
+    Network(20_000, "tiny", 1024, 2e-3, 5e-3),
+    Network(60_000, "tiny", 2048, 3e-3, 5e-3),
+    Network(250_000, "small", 4096, 2e-3, 5e-3),
+    Network(20_000_000, "vaswani-base", 16_384, 1e-3),
+    Network(float("inf"), "vaswani-big", 32_768, 7e-4),
 )
 
 
@@ -92,18 +98,26 @@ class Choice:
 
 
 def choose_settings(
-    n_pairs: int, target_bytes: float, machine: Machine, max_steps: int | None = None
+    n_pairs: int,
+    target_bytes: float,
+    machine: Machine,
+    max_steps: int | None = None,
+    optimizer: Optimizer | None = None,
 ) -> Choice:
     """Choose sizes for `n_pairs` pairs whose target sides have `target_bytes` bytes on average.
 
-    With `max_steps`, training has so many, and what goes by them is planned for them. A pure function: the same
-    text on the same kind of machine gets the same settings.
+    With `max_steps`, training has so many, and what goes by them is planned for them; with `optimizer` it has that one,
+    and a rate that suits it. A pure function: the same text on the same kind of machine gets the same settings.
     """
     row = next(row for row in ROWS if n_pairs <= row.pairs)
     on_cpu = machine.device == "cpu"
     network = next(each for each in (CPU_NETWORKS if on_cpu else GPU_NETWORKS) if n_pairs <= each.pairs)
     vocab_size = min(row.vocab_size, CPU_VOCABULARY) if on_cpu else row.vocab_size
     epoch_pieces = n_pairs * (target_bytes / BYTES_A_PIECE + 1)
+    if optimizer is None:
+        optimizer = "adamw" if network.muon_rate is None else "muon"
+    muon_rate = network.muon_rate or network.adamw_rate
+    learning_rate = muon_rate if optimizer == "muon" else network.adamw_rate
     steps, limited = _steps(row.epochs * epoch_pieces, network, machine)
     if max_steps is not None:
         steps, limited = max_steps, False
@@ -124,8 +138,8 @@ def choose_settings(
             "training": {
                 "batch_tokens": network.batch_tokens,
                 "max_steps": steps,
-                "optimizer": network.optimizer,
-                "learning_rate": network.learning_rate,
+                "optimizer": optimizer,
+                "learning_rate": learning_rate,
                 "warmup_steps": warmup,
                 "schedule": "cosine",
                 "validate_every": 3 * checkpoint_every,
@@ -138,9 +152,9 @@ def choose_settings(
             + (" and a CPU can train)" if on_cpu else ")"),
             "model.dropout": f"{row.dropout} (the fewer pairs, the more)",
             "training.batch_tokens": f"{network.batch_tokens:,}",
-            "training.optimizer": network.optimizer
-            + (" (gets further than adamw at this size)" if network.optimizer == "muon" else ""),
-            "training.learning_rate": f"{network.learning_rate:g} (falls to zero at the last step)",
+            "training.optimizer": optimizer
+            + (" (gets further than adamw at this size)" if optimizer == "muon" else ""),
+            "training.learning_rate": f"{learning_rate:g} (falls to zero at the last step)",
             "training.max_steps": f"{steps:,} ({why_steps})",
             "training.warmup_steps": counted(warmup, "step"),
             "training.validate_every": counted(3 * checkpoint_every, "step"),

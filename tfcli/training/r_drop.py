@@ -4,14 +4,15 @@ The second pass is the same batch again below the first, in one pass of twice th
 larger matrix products than two passes, and the same memory, since both must stand until the loss is known.
 
 As in `loss.py` the projection to the vocabulary is part of the operation, and the logits of some rows at a time become
-their own gradient. With A, B the logits of a row in the two passes, P, Q their softmax and D = A - B,
+their own gradient. With a, b the logits of a row in the two passes, p, q their softmax, d = log p - log q and k = alpha / 4,
 
-    loss = sum over rows of  (CE(P) + CE(Q)) / 2 + k (KL(P || Q) + KL(Q || P))        k = alpha / 4
-    KL(P || Q) + KL(Q || P) = P . D - Q . D                 log Z of the two cancel, here and below
-    d loss / d A = P / 2 + k (P (D + 1 - P . D) - Q)        d loss / d B = Q / 2 + k (Q (1 - D + Q . D) - P)
+    loss = sum over rows of  (CE(p) + CE(q)) / 2 + k (KL(p || q) + KL(q || p))
+    KL(p || q) = p . d                                         KL(q || p) = - q . d
+    d loss / d a = p / 2 + k (p d - p (p . d) + p - q)         d loss / d b = q / 2 - k (q d - q (q . d) + p - q)
 
-and of the cross-entropies only P / 2 and Q / 2 need the logits; the rest is the gold pieces' and the mean's, as there. The
-gradients are made divided by k, which spares a pass over them.
+and of the cross-entropies only p / 2 and q / 2 need the logits; the rest is the gold pieces' and the mean's, as there. The
+gradients are made divided by k, which spares a pass over them. In bf16, d and p - q are taken first: p and q may both be
+near 1, and what is left of their difference after a rounding would be noise.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ from torch import Tensor
 if TYPE_CHECKING:
     from tfcli.corpus.batches import Batch
 
-# Logits of both passes that are made and compared at a time: on a CPU in its cache, on a GPU enough that starting a kernel
-# costs nothing, and a small part of its memory. And those whose gradients are gathered for a product with them, as in
-# `loss.py`. Of 2^19 to 2^24 and 2^23 to 2^26 these were the fastest on a CPU (benchmarks/RESULTS.md).
-CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**27}
-STRETCH_ELEMENTS = {"cpu": 2**24, "cuda": 2**27}
+# Logits of both passes that are made and compared at a time, of which three matrices stand at once: on a CPU in its cache, on
+# a GPU enough that starting a kernel costs nothing. And those whose gradients are gathered for a product with them, as in
+# `loss.py`. These were the fastest on a CPU (benchmarks/RESULTS.md).
+CHUNK_ELEMENTS = {"cpu": 2**22, "cuda": 2**26}
+STRETCH_ELEMENTS = {"cpu": 2**24, "cuda": 2**26}
 
 
 def twice(batch: Batch) -> Batch:
@@ -111,9 +112,9 @@ class _RDropLoss(torch.autograd.Function):
 
 
 def _compare(rows: Tensor, matrix: Tensor, share: float, gradient: Tensor, log_z: Tensor) -> Tensor:
-    """Write the gradient over k but for the gold pieces and the mean, and log Z; return the sum of both divergences.
+    """Write log Z, and the gradient over k without the terms of the gold pieces and the mean; return the sum of both divergences.
 
-    `share` is that of P and Q alone in the gradient, 1 / 2k. log Z follows from the most probable piece, as in `loss.py`.
+    `share` is 1 / 2k, what the cross-entropies add. log Z follows from the most probable piece, as in `loss.py`.
 
     Shapes: rows (2, n, D), matrix (V, D), gradient (2, n, V), log_z (2, n).
     """
@@ -121,10 +122,11 @@ def _compare(rows: Tensor, matrix: Tensor, share: float, gradient: Tensor, log_z
     probs = torch.softmax(logits, dim=-1)
     log_z[:] = logits.amax(dim=-1).to(log_z.dtype) - probs.amax(dim=-1).to(log_z.dtype).log()
     p, q = probs
-    difference = torch.sub(logits[0], logits[1], out=logits[0])  # D
-    products = torch.mul(probs, difference, out=gradient)
-    along_p, along_q = products.sum(dim=-1, keepdim=True, dtype=log_z.dtype)  # (n, 1): P . D, Q . D
-    gradient[0].sub_(q).addcmul_(p, (share + 1 - along_p).to(p.dtype))
-    gradient[1].add_(p).neg_().addcmul_(q, (share + 1 + along_q).to(q.dtype))
+    d = logits[0].sub_(logits[1]).sub_((log_z[0] - log_z[1]).unsqueeze(-1).to(logits.dtype))
+    p_less_q = torch.sub(p, q, out=logits[1])
+    products = torch.mul(probs, d, out=gradient)
+    along_p, along_q = products.sum(dim=-1, keepdim=True, dtype=log_z.dtype)  # (n, 1): p . d, q . d
+    gradient[0].add_(p_less_q).addcmul_(p, (share - along_p).to(p.dtype))
+    gradient[1].add_(p_less_q).neg_().addcmul_(q, (share + along_q).to(q.dtype))
     divergence: Tensor = (along_p - along_q).sum()
     return divergence
