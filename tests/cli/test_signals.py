@@ -143,7 +143,7 @@ def test_an_encoding_that_loses_a_process_is_an_error_and_thrown_away(small_run,
 def test_eval_writes_no_scores(small_run, tmp_path, number, said):
     for language in ("en", "de"):
         lines = (small_run.parent / f"valid.{language}").read_bytes()
-        (tmp_path / f"valid.{language}").write_bytes(lines * 200)
+        (tmp_path / f"valid.{language}").write_bytes(lines * 2000)
     process = start("eval", small_run, "--data-root", tmp_path, "--out", tmp_path / "scores", cwd=tmp_path)
     # its first line on stderr is progress, two seconds after the translation began
     assert process.stderr.readline()
