@@ -72,6 +72,9 @@ def test_a_gpu_gets_the_networks_of_the_paper_for_large_corpora_with_the_norm_th
     ("n_pairs", "machine", "optimizer", "rate"),
     [
         (10_000, LAPTOP, "muon", 5e-3),
+        (29_000, LAPTOP, "muon", 5e-3),
+        (100_000, LAPTOP, "muon", 5e-3),
+        (100_000, GPU, "muon", 5e-3),
         (1_000_000, LAPTOP, "muon", 5e-3),
         (29_000, GPU, "muon", 5e-3),
         (1_000_000, GPU, "adamw", 1e-3),
