@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tfcli.model.dropout import dropout as apply_dropout
+from tfcli.model.rms_norm import RMSNorm
 from tfcli.model.varlen import VarlenPacking, attend_packed
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from tfcli.model.positions import Rotary
 
 # --- Scaled dot-product attention, section 3.2.1 ---------------------------------------------------------------
-
-# Of every normalization, what keeps it from dividing by nothing: torch's for layer norms.
-EPSILON = 1e-5
 
 # On a CPU, below this many scores a head, plain products beat the fused kernel (its backward above all).
 EXPLICIT_BELOW = 128 * 128
@@ -78,22 +76,6 @@ def attend_between(
 # --- Multi-head attention, section 3.2.2 -----------------------------------------------------------------------
 
 
-class HeadNorm(nn.Module):
-    """Bring each head of queries or keys to one length, so that no score grows beyond bounds (Henry et al., 2020).
-
-    As in most networks since, by the root mean square, with a gain for each coordinate (Dehghani et al., 2023), and in
-    self-attention alone: CTranslate2 could not do it in attention to a memory, where it norms all heads as one.
-    """
-
-    def __init__(self, head_width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(head_width))
-
-    def forward(self, heads: Tensor) -> Tensor:
-        """Normalise `heads` (..., E), in fp32 inside."""
-        return F.rms_norm(heads, self.weight.shape, self.weight.to(heads.dtype), EPSILON)
-
-
 def maps(name: str, matrix: Tensor, config: ModelConfig) -> tuple[Tensor, ...]:
     """Return the maps in a layer's matrix: queries, keys and values share one but are maps of their own."""
     of_keys = config.kv_heads * config.head_width
@@ -103,7 +85,12 @@ def maps(name: str, matrix: Tensor, config: ModelConfig) -> tuple[Tensor, ...]:
 
 
 class SelfAttention(nn.Module):
-    """H heads that attend from a sequence to itself; one product makes queries, keys and values."""
+    """H heads that attend from a sequence to itself; one product makes queries, keys and values.
+
+    With `qk_norm` each head of queries and keys is brought to one length, so that no score grows beyond bounds (Henry et
+    al., 2020), by the root mean square and with a gain for each coordinate (Dehghani et al., 2023). In self-attention
+    alone: CTranslate2 could not do it in attention to a memory, where it norms all heads as one.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -111,8 +98,8 @@ class SelfAttention(nn.Module):
         self.dropout = config.attention_dropout
         self.qkv = nn.Linear(config.d_model, sum(self.heads) * config.head_width, bias=config.bias)
         self.out = nn.Linear(config.d_model, config.d_model, bias=config.bias)
-        self.q_norm = HeadNorm(config.head_width) if config.qk_norm else nn.Identity()
-        self.k_norm = HeadNorm(config.head_width) if config.qk_norm else nn.Identity()
+        self.q_norm = RMSNorm(config.head_width) if config.qk_norm else nn.Identity()
+        self.k_norm = RMSNorm(config.head_width) if config.qk_norm else nn.Identity()
 
     def forward(
         self, x: Tensor, layout: Layout, rotary: Rotary | None, cache: LayerCache | None = None

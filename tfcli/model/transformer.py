@@ -28,11 +28,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tfcli.model.attention import EPSILON, CrossAttention, SelfAttention, maps
+from tfcli.model.attention import CrossAttention, SelfAttention, maps
 from tfcli.model.cache import KeyValueCache
 from tfcli.model.dropout import Dropout
 from tfcli.model.layout import Layout, source_layout, target_layout
 from tfcli.model.positions import LearnedPositions, Rotary, SinusoidalPositions
+from tfcli.model.rms_norm import EPSILON, RMSNorm
 
 if TYPE_CHECKING:
     from tfcli.model.cache import LayerCache
@@ -78,7 +79,7 @@ class FeedForward(nn.Module):
 def make_norm(config: ModelConfig) -> nn.Module:
     """Return a layer norm (Ba et al., 2016), or one by the root mean square alone (Zhang and Sennrich, 2019)."""
     if config.norm_kind == "rms":
-        return nn.RMSNorm(config.d_model, eps=EPSILON)
+        return RMSNorm(config.d_model)
     return nn.LayerNorm(config.d_model, eps=EPSILON, bias=config.bias)
 
 
