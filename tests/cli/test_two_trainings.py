@@ -106,7 +106,7 @@ def test_a_link_is_neither_written_nor_read(small_run, tmp_path, capsys, aim):
     assert is_held(run) is None
     assert main(["train", str(run)]) == 4
     err = " ".join(capsys.readouterr().err.split())
-    assert f"error: {run / HOLD}: is a link or the like, which no training makes" in err
+    assert f"error: {run / HOLD}: is a link or the like, which tfcli does not make" in err
     assert "delete it" in err
     assert (tmp_path / "file").read_text() == '{"let_go": true}'
     assert not (tmp_path / "nowhere").exists()

@@ -27,7 +27,9 @@ def normed(x, gain, dtype):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
 def test_result_and_gradients_are_torchs(shape, dtype, tolerance):
     torch.manual_seed(1)
-    x = torch.randn(shape, dtype=torch.float64) * 3 + 1  # the mean counts here, as it does not in a layer norm
+    x = (
+        torch.randn(shape, dtype=torch.float64) * 3 + 1
+    )  # the mean counts here, as it does not in a layer norm
     gain = torch.randn(shape[-1], dtype=dtype)
     for ours, exact in zip(*normed(x, gain, dtype), strict=True):
         assert ours.dtype == dtype

@@ -1,5 +1,7 @@
 """An output that was begun goes on where it stopped, whatever killed its process, and is never taken for a whole one."""
 
+import errno
+import fcntl
 import gzip
 import json
 import os
@@ -169,6 +171,38 @@ def test_a_second_process_is_refused_while_the_first_writes(job):
         carry_out(Work(translator, WINDOWS, {}), job)
 
 
+@pytest.mark.parametrize("kind", ["link", "link to nowhere", "fifo"])
+def test_a_part_that_is_no_plain_file_is_refused(job, tmp_path, kind):
+    part, aim = job.target.with_name(f".{job.target.name}.part"), tmp_path / "aim"
+    if kind == "fifo":
+        os.mkfifo(part)
+    else:
+        part.symlink_to(aim)
+    if kind == "link":
+        aim.write_text("a stranger's")
+    with pytest.raises(DataError, match="is a link or the like"):
+        carry_out(work(), job)
+    assert not job.target.exists()
+    assert (aim.read_text() == "a stranger's") if kind == "link" else not aim.exists()
+
+
+def test_a_journal_that_is_a_fifo_is_not_waited_for(job):
+    os.mkfifo(job.target.with_name(f".{job.target.name}.journal"))
+    carry_out(work(), job)
+    assert job.target.read_bytes() == echoed(TEXT)
+
+
+def test_on_a_disk_without_locks_that_is_told_and_the_output_is_whole(job, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    carry_out(work(), job)
+    assert job.target.read_bytes() == echoed(TEXT)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "out.txt cannot be locked (No locks available): let no other process write it" in told
+
+
 def test_an_empty_input_gives_a_whole_archive(tmp_path):
     (tmp_path / "in.txt").touch()
     job = Job(tmp_path / "in.txt", tmp_path / "out.gz")
@@ -268,7 +302,7 @@ def test_a_line_of_the_journal_that_was_cut_short_does_not_count(tmp_path, job):
 
 
 def test_a_journal_that_is_discarded_leaves_nothing_not_even_what_a_kill_in_its_writing_left(job):
-    with journaled(job.source, job.target, {}) as journal:
+    with journaled(job.source, job.target, {}, pytest.fail) as journal:
         (job.target.parent / f".{job.target.name}.new-journal").write_text("half")
         journal.discard()
     assert [path.name for path in job.target.parent.iterdir() if "journal" in path.name] == []

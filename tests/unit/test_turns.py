@@ -2,12 +2,16 @@
 
 import errno
 import fcntl
+import os
 import threading
 import time
+
+import pytest
 
 from tests.toy_corpus import content, recipe, silent
 from tfcli.corpus.prepare import prepare
 from tfcli.corpus.turns import turn
+from tfcli.errors import CheckpointError
 
 
 def wait_for(said):
@@ -59,3 +63,16 @@ def test_a_folder_that_cannot_be_locked_is_told_and_used(corpora, run_dir, monke
         f"warning: {run_dir / 'corpus'} cannot be locked (No locks available): let no other process prepare it"
     )
     assert (run_dir / "corpus" / "train" / "record.json").is_file()
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_a_lock_that_is_no_plain_file_is_refused(tmp_path, kind):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    if kind == "fifo":
+        os.mkfifo(folder / ".lock")
+    else:
+        (folder / ".lock").symlink_to(tmp_path / "aim")
+    with pytest.raises(CheckpointError, match="is a link or the like"), turn(folder, silent):
+        pass
+    assert not (tmp_path / "aim").exists()

@@ -212,7 +212,7 @@ def _with_journal(work: Work, job: Job, total: int | None, bar: Progress) -> "St
     place, pack = _place(job), _packer(job.target)
     _make_folder(place)
     assert job.source is not None
-    with journaled(job.source, place, work.terms) as journal:
+    with journaled(job.source, place, work.terms, warn) as journal:
         if journal.dropped is not None:
             warn(f"{job.target}: what an earlier run had done is dropped, it starts over ({journal.dropped})")
         if journal.counts.lines:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from tfcli.text.locking import lock
+from tfcli.errors import CheckpointError
+from tfcli.text.locking import is_no_plain_file, lock, open_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,10 +22,19 @@ LOCK = ".lock"
 def turn(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     """Make the folder, and hold it for the block.
 
-    Raises: OSError when the folder cannot be written.
+    Raises: OSError when the folder cannot be written; CheckpointError when its lock is no plain file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("ab") as file:
+    path = folder / LOCK
+    try:
+        opened = open(path, "ab", opener=open_plain)  # noqa: SIM115  # closed below
+    except OSError as error:
+        if is_no_plain_file(path):
+            raise CheckpointError(
+                f"{path}: is a link or the like, which tfcli does not make", "delete it, then run again"
+            ) from error
+        raise
+    with opened as file:
         try:
             _lock(file, folder, report)
         except OSError as error:  # as on some network file systems

@@ -23,10 +23,10 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO
 from tfcli.decoding.stream import StreamCounts
 from tfcli.errors import DataError
 from tfcli.text.lines import open_binary, reading
-from tfcli.text.locking import is_still_at, lock
+from tfcli.text.locking import is_no_plain_file, is_still_at, lock, open_plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 FORMAT = 1
@@ -188,16 +188,19 @@ def journal_of(target: Path) -> Path:
 
 
 @contextmanager
-def journaled(source: Path, target: Path, terms: dict[str, Any]) -> Iterator[Journal]:
+def journaled(
+    source: Path, target: Path, terms: dict[str, Any], report: Callable[[str], None]
+) -> Iterator[Journal]:
     """Go on with `target`, or begin it; it gets its name by `finish`, or else is kept for the next time.
 
-    `terms` is all that shapes the translation: what is done is used again only if they are the same.
+    `terms` is all that shapes the translation: what is done is used again only if they are the same. `report` is told
+    where the disk knows no locks.
 
-    Raises: DataError when the input cannot be read or another process writes this output; OSError when the output
-    cannot be written.
+    Raises: DataError when the input cannot be read, another process writes this output, or its part is no plain file;
+    OSError when the output cannot be written.
     """
     paths = _Paths(source, target)
-    with open_binary(source) as stream, _locked(paths) as sink:
+    with open_binary(source) as stream, _locked(paths, report) as sink:
         journal = Journal(paths, terms, stream, sink)
         try:
             journal.recall()
@@ -209,10 +212,19 @@ def journaled(source: Path, target: Path, terms: dict[str, Any]) -> Iterator[Jou
 
 
 @contextmanager
-def _locked(paths: _Paths) -> Iterator[IO[bytes]]:
+def _locked(paths: _Paths, report: Callable[[str], None]) -> Iterator[IO[bytes]]:
     """Open the part for this process alone; the lock goes when the process ends, however it ends."""
     while True:
-        descriptor = os.open(paths.part, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+            descriptor = open_plain(str(paths.part), flags)
+        except OSError as error:
+            if is_no_plain_file(paths.part):
+                raise DataError(
+                    f"{paths.part}: is a link or the like, which tfcli does not make",
+                    "delete it, then run again",
+                ) from error
+            raise
         with os.fdopen(descriptor, "r+b") as sink:
             try:
                 lock(sink)
@@ -220,6 +232,8 @@ def _locked(paths: _Paths) -> Iterator[IO[bytes]]:
                 raise DataError(
                     f"{paths.target}: another process is writing it", "wait for it, or give another -o"
                 ) from error
+            except OSError as error:  # as on some network file systems
+                report(f"{paths.target} cannot be locked ({error.strerror}): let no other process write it")
             if not is_still_at(sink, paths.part):  # its writer ended between the two calls
                 continue
             yield sink
@@ -252,7 +266,7 @@ def is_up_to_date(source: Path, target: Path, terms: dict[str, Any]) -> bool:
 def read_journal(path: Path) -> tuple[dict[str, Any], Done | None] | None:
     """Return the first line and the last whole one of a journal, or None when there is none that can be read."""
     try:
-        with path.open("rb") as stream:
+        with open(path, "rb", opener=open_plain) as stream:
             header = json.loads(stream.readline())
             last = None
             for line in stream:

@@ -44,7 +44,8 @@ class _RMSNorm(torch.autograd.Function):
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
         r = norm.square_().div_(x.shape[-1]).add_(EPSILON).rsqrt_()  # (..., 1)
         ctx.save_for_backward(x, gain, r)
-        return (x * r).mul_(gain).to(x.dtype)
+        y: Tensor = (x * r).mul_(gain).to(x.dtype)
+        return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:

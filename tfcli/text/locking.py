@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 try:
@@ -23,6 +26,26 @@ def lock(file: IO[bytes], *, shared: bool = False, wait: bool = False) -> None:
     """
     if fcntl is not None:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+
+
+def open_plain(path: str, flags: int) -> int:
+    """Open a file of a folder that may be a stranger's: a link could lead to any file, and a FIFO waits for ever.
+
+    Raises: OSError, also when it is not a plain file, which `is_no_plain_file` tells.
+    """
+    careful: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    descriptor = os.open(path, flags | careful, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+    return descriptor
+
+
+def is_no_plain_file(path: Path) -> bool:
+    """Tell whether there is something at a path that `open_plain` does not open."""
+    with suppress(OSError):
+        return not stat.S_ISREG(path.lstat().st_mode)
+    return False
 
 
 def is_still_at(file: IO[bytes], path: Path) -> bool:

@@ -6,17 +6,14 @@ that ends by itself writes that it has let go. So others can tell whether a run 
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import platform
-import stat
 import time
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from tfcli.errors import CheckpointError
-from tfcli.text.locking import CAN_LOCK, lock
+from tfcli.text.locking import CAN_LOCK, is_no_plain_file, lock, open_plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,11 +33,11 @@ def hold(run_dir: Path, warn: Callable[[str], None]) -> Iterator[None]:
     """
     path = run_dir / HOLD
     try:
-        file = open(path, "ab", buffering=0, opener=_open_plain)  # noqa: SIM115  # closed below
+        file = open(path, "ab", buffering=0, opener=open_plain)  # noqa: SIM115  # closed below
     except OSError as error:
-        if _is_no_plain_file(path):
+        if is_no_plain_file(path):
             raise CheckpointError(
-                f"{path}: is a link or the like, which no training makes", "delete it, then run again"
+                f"{path}: is a link or the like, which tfcli does not make", "delete it, then run again"
             ) from error
         raise CheckpointError(
             f"{path}: cannot be written: {error.strerror or error}",
@@ -60,7 +57,7 @@ def is_held(run_dir: Path) -> bool | None:
     if not CAN_LOCK:  # two may train there, of which the first that ends says that it has let go
         return None
     try:
-        with open(run_dir / HOLD, "rb", opener=_open_plain) as file:
+        with open(run_dir / HOLD, "rb", opener=open_plain) as file:
             content = file.read(MOST_BYTES)
             is_locked = _look(file)
     except OSError:  # never held, or not ours to read
@@ -84,22 +81,6 @@ def _look(file: IO[bytes]) -> bool | None:
         return True
     except OSError:
         return None
-    return False
-
-
-def _open_plain(path: str, flags: int) -> int:
-    """Open a file of a folder that may be a stranger's: a link could lead to any file, and a FIFO waits for ever."""
-    careful: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    descriptor = os.open(path, flags | careful, 0o666)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
-    return descriptor
-
-
-def _is_no_plain_file(path: Path) -> bool:
-    with suppress(OSError):
-        return not stat.S_ISREG(path.lstat().st_mode)
     return False
 
 
