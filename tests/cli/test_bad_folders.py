@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import write_small_corpus
 from tests.cli.test_bad_input import refused, tree
 from tfcli.app import main
 from tfcli.recipe.schema import TokenizerSection
@@ -282,6 +283,27 @@ def run(*args, **options):
     done = subprocess.run(command, check=False, timeout=300, **captured)
     assert b"Traceback" not in done.stderr
     return done.returncode, done.stdout, done.stderr.decode()
+
+
+def test_an_output_that_was_begun_as_a_link_is_refused(model, capsys):
+    Path("in.txt").write_text("a dog\n")
+    Path(".out.txt.part").symlink_to("aim")
+    [error], hint = refused(capsys, 3, "translate", model, "in.txt", "-o", "out.txt")
+    assert error == ".out.txt.part: is a link or the like, which tfcli does not make"
+    assert hint == "hint: delete it, then run again"
+    assert not Path("aim").exists()
+    assert not Path("out.txt").exists()
+
+
+def test_a_corpus_whose_lock_is_a_link_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    recipe = write_small_corpus(tmp_path)
+    Path("run/corpus").mkdir(parents=True)
+    Path("run/corpus/.lock").symlink_to(tmp_path / "aim")
+    [error], hint = refused(capsys, 4, "tokenize", recipe, "--out", "run")
+    assert error == "run/corpus/.lock: is a link or the like, which tfcli does not make"
+    assert hint == "hint: delete it, then run again"
+    assert not Path("aim").exists()
 
 
 def test_a_translation_that_cannot_be_written_is_told_and_leaves_nothing(model, capsys):

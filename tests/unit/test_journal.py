@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadline import within
 from tests.fake_translation import echo_translator, echoed
 from tfcli.commands.console import Verbosity, set_verbosity
 from tfcli.commands.translate_files import Job
@@ -180,7 +181,7 @@ def test_a_part_that_is_no_plain_file_is_refused(job, tmp_path, kind):
         part.symlink_to(aim)
     if kind == "link":
         aim.write_text("a stranger's")
-    with pytest.raises(DataError, match="is a link or the like"):
+    with within(20), pytest.raises(DataError, match="is a link or the like"):
         carry_out(work(), job)
     assert not job.target.exists()
     assert (aim.read_text() == "a stranger's") if kind == "link" else not aim.exists()
@@ -188,7 +189,8 @@ def test_a_part_that_is_no_plain_file_is_refused(job, tmp_path, kind):
 
 def test_a_journal_that_is_a_fifo_is_not_waited_for(job):
     os.mkfifo(job.target.with_name(f".{job.target.name}.journal"))
-    carry_out(work(), job)
+    with within(20):
+        carry_out(work(), job)
     assert job.target.read_bytes() == echoed(TEXT)
 
 

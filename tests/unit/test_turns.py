@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from tests.deadline import within
 from tests.toy_corpus import content, recipe, silent
 from tfcli.corpus.prepare import prepare
 from tfcli.corpus.turns import turn
@@ -73,6 +74,6 @@ def test_a_lock_that_is_no_plain_file_is_refused(tmp_path, kind):
         os.mkfifo(folder / ".lock")
     else:
         (folder / ".lock").symlink_to(tmp_path / "aim")
-    with pytest.raises(CheckpointError, match="is a link or the like"), turn(folder, silent):
+    with within(20), pytest.raises(CheckpointError, match="is a link or the like"), turn(folder, silent):
         pass
     assert not (tmp_path / "aim").exists()

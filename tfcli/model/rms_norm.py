@@ -5,7 +5,7 @@
 
 On a CPU torch differentiates it one elementwise operation after the other. Its kernel for the gradient of layer norms does
 the same work in one pass: with a mean of 0 and a deviation of 1 / r it gives what is wanted, less r mean(dy g), which is put
-back. Both ways together take less than half of torch's time (benchmarks/RESULTS.md).
+back. Forward and backward take 0.4 to 0.65 of torch's time together (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 # Of every normalization, what keeps it from dividing by nothing: torch's for layer norms.
 EPSILON = 1e-5
@@ -44,13 +45,17 @@ class _RMSNorm(torch.autograd.Function):
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
         r = norm.square_().div_(x.shape[-1]).add_(EPSILON).rsqrt_()  # (..., 1)
         ctx.save_for_backward(x, gain, r)
-        y: Tensor = (x * r).mul_(gain).to(x.dtype)
+        y: Tensor = (x * r).mul_(gain.to(x.dtype)).to(x.dtype)
         return y
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         x, gain, r = ctx.saved_tensors
-        dy, g = grads[0].to(r.dtype), gain.to(r.dtype)  # in bf16 the kernel's sums would be bf16, too
+        dy, g = (
+            grads[0].to(r.dtype),
+            gain.to(x.dtype).to(r.dtype),
+        )  # in bf16 the kernel's sums would be bf16, too
         dx, dg, _ = torch.ops.aten.native_layer_norm_backward(
             dy, x.to(r.dtype), [x.shape[-1]], torch.zeros_like(r), r, g, None, [True, True, False]
         )
