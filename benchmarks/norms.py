@@ -6,16 +6,14 @@ Milliseconds forward and backward, medians; the three take turns in each round. 
 of queries, keys and values.
 """
 
-from __future__ import annotations
-
 import argparse
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.functional import layer_norm, rms_norm
 
 from tfcli.model.rms_norm import EPSILON, RMSNorm
 
@@ -38,9 +36,9 @@ def main() -> None:
     for name, shape, dtype in SHAPES:
         norm = RMSNorm(shape[-1])
         ways: dict[str, Callable[[Tensor], Tensor]] = {
-            "torch": lambda x, w=norm.weight: F.rms_norm(x, w.shape, w.to(x.dtype), EPSILON),
+            "torch": lambda x, w=norm.weight: rms_norm(x, w.shape, w.to(x.dtype), EPSILON),
             "tfcli": norm,
-            "layer norm": lambda x, w=norm.weight: F.layer_norm(x, w.shape, w.to(x.dtype), None, EPSILON),
+            "layer norm": lambda x, w=norm.weight: layer_norm(x, w.shape, w.to(x.dtype), None, EPSILON),
         }
         seconds: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
         for _ in range(rounds):
