@@ -5,7 +5,7 @@
 
 On a CPU torch differentiates it one elementwise operation after the other. Its kernel for the gradient of layer norms does
 the same work in one pass: with a mean of 0 and a deviation of 1 / r it gives what is wanted, less r mean(dy g), which is put
-back. Forward and backward take 0.4 to 0.65 of torch's time together (benchmarks/RESULTS.md).
+back. Forward and backward together take a fifth to four fifths of torch's time, the less the larger (benchmarks/RESULTS.md).
 """
 
 from __future__ import annotations
