@@ -52,10 +52,8 @@ class _RMSNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         x, gain, r = ctx.saved_tensors
-        dy, g = (
-            grads[0].to(r.dtype),
-            gain.to(x.dtype).to(r.dtype),
-        )  # in bf16 the kernel's sums would be bf16, too
+        # in bf16 the kernel would add up in bf16, too; the gain is rounded as it was on the way there
+        dy, g = grads[0].to(r.dtype), gain.to(x.dtype).to(r.dtype)
         dx, dg, _ = torch.ops.aten.native_layer_norm_backward(
             dy, x.to(r.dtype), [x.shape[-1]], torch.zeros_like(r), r, g, None, [True, True, False]
         )
