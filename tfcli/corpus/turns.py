@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from tfcli.errors import CheckpointError
-from tfcli.text.locking import is_no_plain_file, lock, open_plain
+from tfcli.text.locking import lock, open_plain, refuse_no_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,11 +28,8 @@ def turn(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
     path = folder / LOCK
     try:
         opened = open(path, "ab", opener=open_plain)  # noqa: SIM115  # closed below
-    except OSError as error:
-        if is_no_plain_file(path):
-            raise CheckpointError(
-                f"{path}: is a link or the like, which tfcli does not make", "delete it, then run again"
-            ) from error
+    except OSError:
+        refuse_no_plain_file(path, CheckpointError)
         raise
     with opened as file:
         try:

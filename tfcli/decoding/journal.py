@@ -23,7 +23,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO
 from tfcli.decoding.stream import StreamCounts
 from tfcli.errors import DataError
 from tfcli.text.lines import open_binary, reading
-from tfcli.text.locking import is_no_plain_file, is_still_at, lock, open_plain
+from tfcli.text.locking import is_still_at, lock, open_plain, refuse_no_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -218,12 +218,8 @@ def _locked(paths: _Paths, report: Callable[[str], None]) -> Iterator[IO[bytes]]
         try:
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
             descriptor = open_plain(str(paths.part), flags)
-        except OSError as error:
-            if is_no_plain_file(paths.part):
-                raise DataError(
-                    f"{paths.part}: is a link or the like, which tfcli does not make",
-                    "delete it, then run again",
-                ) from error
+        except OSError:
+            refuse_no_plain_file(paths.part, DataError)
             raise
         with os.fdopen(descriptor, "r+b") as sink:
             try:

@@ -16,6 +16,8 @@ except ImportError:  # Windows, where nothing is locked
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tfcli.errors import TfcliError
+
 CAN_LOCK = fcntl is not None
 
 
@@ -31,7 +33,7 @@ def lock(file: IO[bytes], *, shared: bool = False, wait: bool = False) -> None:
 def open_plain(path: str, flags: int) -> int:
     """Open a file of a folder that may be a stranger's: a link could lead to any file, and a FIFO waits for ever.
 
-    Raises: OSError, also when it is not a plain file, which `is_no_plain_file` tells.
+    Raises: OSError, also when it is not a plain file, which `refuse_no_plain_file` tells.
     """
     careful: int = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     descriptor = os.open(path, flags | careful, 0o666)
@@ -41,11 +43,16 @@ def open_plain(path: str, flags: int) -> int:
     return descriptor
 
 
-def is_no_plain_file(path: Path) -> bool:
-    """Tell whether there is something at a path that `open_plain` does not open."""
+def refuse_no_plain_file(path: Path, kind: type[TfcliError]) -> None:
+    """Say it where `open_plain` failed because of what is at a path; `kind` is the error of who keeps a file there.
+
+    Raises: `kind` when something is there that is no plain file.
+    """
     with suppress(OSError):
-        return not stat.S_ISREG(path.lstat().st_mode)
-    return False
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise kind(
+                f"{path}: is a link or the like, which tfcli does not make", "delete it, then run again"
+            )
 
 
 def is_still_at(file: IO[bytes], path: Path) -> bool:

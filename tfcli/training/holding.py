@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from tfcli.errors import CheckpointError
-from tfcli.text.locking import CAN_LOCK, is_no_plain_file, lock, open_plain
+from tfcli.text.locking import CAN_LOCK, lock, open_plain, refuse_no_plain_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -35,10 +35,7 @@ def hold(run_dir: Path, warn: Callable[[str], None]) -> Iterator[None]:
     try:
         file = open(path, "ab", buffering=0, opener=open_plain)  # noqa: SIM115  # closed below
     except OSError as error:
-        if is_no_plain_file(path):
-            raise CheckpointError(
-                f"{path}: is a link or the like, which tfcli does not make", "delete it, then run again"
-            ) from error
+        refuse_no_plain_file(path, CheckpointError)
         raise CheckpointError(
             f"{path}: cannot be written: {error.strerror or error}",
             "free some space or mend the folder's permissions, then run again",
