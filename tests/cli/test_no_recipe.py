@@ -43,7 +43,7 @@ def test_the_choice_is_printed_and_written_as_a_whole_recipe(text, tmp_path, cap
     assert main(train(text, tmp_path / "en-de", "--dry-run", "--json")) == 0
     out, err = capsys.readouterr()
     assert "no recipe given; chosen for 600 pairs on" in err
-    assert "model.preset: tiny" in err
+    assert "model.preset: modern-small" in err
     assert "tokenizer.vocab_size: 2,000" in err
     assert "training.max_steps: as --set says" in err
     assert "warning: only 600 pairs: a network" in err
@@ -74,7 +74,7 @@ def test_warm_up_and_intervals_follow_the_steps_that_set_gives(text, tmp_path, w
     training = load_recipe(tmp_path / "run" / "recipe.yaml").training
     assert (training.max_steps, training.warmup_steps) == (6, 3)
     assert (training.validate_every, training.checkpoint_every) == (3, 1)
-    assert (training.batch_tokens, training.schedule) == (1024, "cosine")  # chosen like everything else
+    assert (training.batch_tokens, training.schedule) == (2048, "cosine")  # chosen like everything else
     assert main(command) == 0
     assert "training is finished (step 6" in capsys.readouterr().err
 
@@ -124,7 +124,7 @@ def test_the_recipe_of_the_run_names_languages_text_and_sizes(text, begun):
     assert (recipe.data.src_lang, recipe.data.tgt_lang) == ("en", "de")
     assert recipe.data.train[0].src == str(text / "train.en")
     assert recipe.data.valid.pairs == 60
-    assert recipe.model.preset == "tiny"
+    assert recipe.model.preset == "modern-small"
     assert recipe.training.max_steps == 20  # what --set says stands in it, too
 
 

@@ -7,11 +7,10 @@ import pytest
 
 from tfcli.recipe.choose import (
     CPU_HOURS,
-    CPU_NETWORKS,
-    CPU_VOCABULARY,
-    GPU_NETWORKS,
+    CPU_RATE,
     ROWS,
     Machine,
+    Row,
     choose_settings,
     held_out_pairs,
 )
@@ -51,10 +50,17 @@ def test_a_cpu_gets_no_more_than_it_can_train_in_a_night():
     for n_pairs in SIZES:
         recipe = chosen(n_pairs)
         pieces = recipe.training.max_steps * recipe.training.batch_tokens * 0.8
-        slowest = 1000.0 if recipe.model.preset == "small" else 2200.0
-        assert pieces / (2 * slowest) <= 1.1 * CPU_HOURS * 3600
-        assert recipe.tokenizer.vocab_size <= CPU_VOCABULARY
-        assert recipe.model.preset in ("tiny", "small")
+        assert pieces / (2 * CPU_RATE) <= 1.1 * CPU_HOURS * 3600
+        assert recipe.tokenizer.vocab_size <= 8000
+        assert recipe.model.preset == "modern-small"
+
+
+def test_a_cpu_keeps_the_dropout_and_the_rounds_that_suit_so_many_pairs():
+    many_cores = Machine("cpu", 8, bf16=True)
+    on_cpu, on_gpu = chosen(500_000, many_cores), chosen(500_000, GPU)
+    assert on_cpu.model.dropout == on_gpu.model.dropout == 0.1
+    pieces = [each.training.max_steps * each.training.batch_tokens for each in (on_cpu, on_gpu)]
+    assert pieces[0] == pytest.approx(pieces[1], rel=0.05)
 
 
 def test_a_limit_on_the_steps_is_said():
@@ -91,7 +97,7 @@ def test_the_rate_suits_an_optimizer_that_is_given():
         given: choose_settings(29_000, 60.0, LAPTOP, optimizer=given).sections["training"]["learning_rate"]
         for given in ("adamw", "muon")
     }
-    assert rates == {"adamw": 3e-3, "muon": 5e-3}
+    assert rates == {"adamw": 2e-3, "muon": 5e-3}
     large = choose_settings(1_000_000, 60.0, GPU, optimizer="muon").sections["training"]
     assert (large["optimizer"], large["learning_rate"]) == ("muon", 1e-3)
 
@@ -133,27 +139,19 @@ def test_one_in_a_hundred_is_held_out_within_limits(n_pairs, held_out):
 
 def test_the_page_shows_the_table_that_is_used():
     rows = re.findall(
-        r"^\| (?:up to|more) ?([0-9 ]*?) *\| ([0-9,]+) \| ([0-9.]+) \| ([0-9]+) \|", PAGE.read_text(), re.M
-    )
-    shown = [
-        (float(pairs.replace(" ", "") or "inf"), int(size.replace(",", "")), float(dropout), int(epochs))
-        for pairs, size, dropout, epochs in rows
-    ]
-    assert shown == [(row.pairs, row.vocab_size, row.dropout, row.epochs) for row in ROWS]
-
-
-def test_the_page_shows_the_networks_that_are_used():
-    rows = re.findall(
-        r"^\| (?:up to ([0-9 ]+?)( million)?(?: pairs)?|more) \| `([a-z-]+)`, (?:batches of )?([0-9,]+) "
-        r"\| `([a-z-]+)`, ([0-9,]+) \|$",
+        r"^\| (?:up to ([0-9]+)( 000| million)|more) \| ([0-9,]+) \| `([a-z-]+)` \| ([0-9,]+) \| ([0-9.]+) \| ([0-9]+) \|$",
         PAGE.read_text(),
         re.M,
     )
-    limits = [
-        float(pairs.replace(" ", "")) * (1e6 if million else 1) if pairs else float("inf")
-        for pairs, million, *_ in rows
+    shown = [
+        Row(
+            float(number) * (1e3 if unit == " 000" else 1e6) if number else float("inf"),
+            int(vocab_size.replace(",", "")),
+            preset,
+            int(batch_tokens.replace(",", "")),
+            float(dropout),
+            int(epochs),
+        )
+        for number, unit, vocab_size, preset, batch_tokens, dropout, epochs in rows
     ]
-    assert limits == sorted({network.pairs for network in CPU_NETWORKS + GPU_NETWORKS})
-    for limit, (_, _, *shown) in zip(limits, rows, strict=True):
-        used = [next(each for each in of if limit <= each.pairs) for of in (CPU_NETWORKS, GPU_NETWORKS)]
-        assert shown == [text for each in used for text in (each.preset, f"{each.batch_tokens:,}")]
+    assert shown == list(ROWS)
