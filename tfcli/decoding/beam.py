@@ -22,6 +22,7 @@ from torch import Tensor
 
 from tfcli.decoding.hypothesis import Hypothesis, normalized
 from tfcli.decoding.search import best_continuations, going_on
+from tfcli.model.precision import widest_float
 from tfcli.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -63,10 +64,10 @@ class _Ended:
         divisors = [settings.length_penalty.divisor(length) for length in range(longest + 1)]
         return cls(
             log_probs=torch.full(shape, -torch.inf, device=device),
-            scores=torch.full(shape, -torch.inf, dtype=torch.float64, device=device),
+            scores=torch.full(shape, -torch.inf, dtype=widest_float(device), device=device),
             lengths=torch.zeros(shape, dtype=torch.int64, device=device),
             ids=torch.zeros((*shape, longest), dtype=torch.int64, device=device),
-            divisors=torch.tensor(divisors, dtype=torch.float64, device=device),
+            divisors=torch.tensor(divisors, dtype=widest_float(device), device=device),
         )
 
     def add(self, beam: _Beam, ending: Tensor, top_scores: Tensor, origin: Tensor) -> None:
@@ -77,7 +78,7 @@ class _Ended:
         slot = n_places - beam.slots[i] + ending.cumsum(dim=1)[i, candidate] - 1
         log_probs = top_scores[i, candidate]
         self.log_probs[place, slot] = log_probs
-        self.scores[place, slot] = log_probs.double() / self.divisors[length]
+        self.scores[place, slot] = log_probs.to(self.scores.dtype) / self.divisors[length]
         self.lengths[place, slot] = length
         self.ids[place, slot, : length - 1] = beam.ids[i, origin[i, candidate], 1:]
 
@@ -175,7 +176,7 @@ def _extend(beam: _Beam, ended: _Ended, log_probs: Tensor) -> Tensor:
 
 def _undone(beam: _Beam, ended: _Ended, settings: SearchSettings) -> Tensor:
     """Tell which sentences (B',) can still gain a hypothesis that the caller would take."""
-    possible = beam.scores[:, 0].double() / ended.divisors[beam.max_lengths]
+    possible = beam.scores[:, 0].to(ended.scores.dtype) / ended.divisors[beam.max_lengths]
     if settings.n_best > settings.beam_size:  # as many are never found
         return possible > -torch.inf
     found = ended.scores[beam.places].topk(settings.n_best, dim=1).values[:, -1]

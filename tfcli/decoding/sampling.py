@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tfcli.decoding.hypothesis import Hypothesis, normalized
+from tfcli.model.precision import widest_float
 from tfcli.text.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def sampling_search(
         log_probs = next_piece.step(ids[:, -1])  # (R, V)
         length = ids.shape[1]  # with the piece to come, begin mark not counted
         chances = [uniform(seeds[place], length) for place in places.tolist()]
-        pieces = draw(log_probs, torch.tensor(chances, dtype=torch.float64, device=ids.device), sampling)
+        pieces = draw(log_probs, torch.tensor(chances, dtype=widest_float(ids.device), device=ids.device), sampling)
         over = (ids[:, -1] == Tokenizer.eos_id) | (
             limits <= length
         )  # those that had ended go on with end marks
@@ -75,13 +76,13 @@ def uniform(seed: bytes, step: int) -> float:
 def draw(scores: Tensor, chances: Tensor, sampling: Sampling) -> Tensor:
     """Return a piece for each row (R,): the first at which the distribution function passes the row's chance.
 
-    Shapes: scores (R, V) need not be normalised; chances (R,), fp64, in [0, 1).
+    Shapes: scores (R, V) need not be normalised; chances (R,), in [0, 1) or rounded from there to the widest float that
+    the device has, in which probabilities are added up.
     """
-    probs = restricted(scores, sampling).double()
-    mass = probs.cumsum(
-        dim=1
-    )  # (R, V), in fp64: added up in vocabulary order, so that near ties cannot change places
-    return (mass > chances[:, None] * mass[:, -1:]).int().argmax(dim=1)  # the first of the largest
+    # (R, V), added up in vocabulary order, so that near ties cannot change places
+    mass = restricted(scores, sampling).to(chances.dtype).cumsum(dim=1)
+    below_one = chances.clamp(max=1 - torch.finfo(chances.dtype).eps)
+    return (mass > below_one[:, None] * mass[:, -1:]).int().argmax(dim=1)  # the first of the largest
 
 
 def restricted(scores: Tensor, sampling: Sampling) -> Tensor:

@@ -61,6 +61,11 @@ def has_native_bf16(device: torch.device) -> bool:
     return any(getattr(torch.cpu, probe, bool)() for probe in probes)
 
 
+def widest_float(device: torch.device) -> torch.dtype:
+    """Return the type for sums and comparisons that must not tie by rounding: fp64, but Apple's GPUs have none."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Return the context in which the network runs in `precision`; weights and optimizer stay fp32."""
     if precision == "bf16":
