@@ -18,6 +18,12 @@ def test_predict_gives_a_label_for_each_line_and_a_blank_one_for_a_blank_line(
     assert capsysbinary.readouterr().out == b"pet\n\n\nfarm\nwild"
 
 
+def test_a_line_of_which_the_tokenizer_leaves_nothing_has_no_label(labelled_run, stdin, capsysbinary):
+    stdin("\u200b\nthe dog runs\n\ufeff\u200b\n".encode())
+    assert main(["predict", str(labelled_run)]) == 0
+    assert capsysbinary.readouterr().out == b"\npet\n\n"
+
+
 def test_predict_gives_the_most_probable_labels_with_their_probabilities(labelled_run, tmp_path, capsys):
     (tmp_path / "in.txt").write_text("the dog runs\n\n")
     assert main(["predict", str(labelled_run), str(tmp_path / "in.txt"), "--top", "2"]) == 0

@@ -107,7 +107,8 @@ class Labeller:
         """Return the `top` most probable labels of each text."""
         found = [LabelledText(())] * len(texts)
         ids = self._tokenizer.encode_src_many(texts, end_mark=True)
-        places = [place for place, text in enumerate(texts) if text and not text.isspace()]
+        # a text of which the tokenizer leaves nothing is as blank as one of spaces, and has its end mark alone
+        places = [place for place, text in enumerate(texts) if not text.isspace() and len(ids[place]) > 1]
         places.sort(key=lambda place: -len(ids[place]))
         if advance is not None and len(places) < len(texts):
             advance(len(texts) - len(places))
