@@ -31,7 +31,7 @@ from tfcli.commands.predict import predict
 from tfcli.commands.tokenize import tokenize
 from tfcli.commands.train import train
 from tfcli.commands.translate import translate
-from tfcli.errors import TfcliError
+from tfcli.errors import TfcliError, is_out_of_memory
 
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE
 
@@ -186,6 +186,12 @@ def _report(error: Any, given: Sequence[str]) -> int:
         where = f"{error.filename}: " if error.filename is not None else ""
         fail(f"{where}{error.strerror or error}", "check the path, its permissions and the space on the disk")
         return 3
+    if is_out_of_memory(error):
+        fail(
+            "out of memory",
+            "lower --batch-tokens or --batch-size, in a recipe decoding.batch_tokens; or take another --device",
+        )
+        return 2
     summary = f"{type(error).__name__}: {error}".strip(": ")
     fail(
         f"a defect in tfcli: {summary}",

@@ -12,6 +12,15 @@ hint on stderr. `assert` and `ValueError` are for programmers' mistakes only.
 
 from __future__ import annotations
 
+# What torch's and CTranslate2's allocators, cuBLAS and oneDNN say.
+_SIGNS = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "could not create a memory object",
+)
+
 
 class TfcliError(Exception):
     """Anything a user can mend: `message` says what was expected and what came, `hint` what to do."""
@@ -46,3 +55,10 @@ class TrainingError(TfcliError):
     """Training that cannot go on."""
 
     exit_code = 5
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error, of whatever device, means that an allocation failed; torch's own is a RuntimeError."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
+    )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
 from tests.pseudo_terminal import on_terminal
@@ -184,6 +185,23 @@ def test_a_file_error_that_nobody_foresaw_names_the_file_and_exits_3(
     assert capsys.readouterr().err.startswith("error: /x/y: No space left on device\nhint: ")
     assert run_raising(monkeypatch, OSError("odd")) == 3
     assert capsys.readouterr().err.startswith("error: odd\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA failed with error out of memory"),
+        torch.OutOfMemoryError("CUDA out of memory."),
+    ],
+)
+def test_too_little_memory_is_no_defect(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_raising(monkeypatch, error) == 2
+    first, second, end = capsys.readouterr().err.split("\n")
+    assert (first, end) == ("error: out of memory", "")
+    assert second.startswith("hint: lower --batch-tokens or --batch-size")
 
 
 def test_a_defect_exits_1_with_one_line_and_shows_where_with_v(

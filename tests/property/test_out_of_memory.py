@@ -9,13 +9,12 @@ import torch
 from tests.property.test_memory import SmallDevice, decisions, gradients, room, stop_at  # noqa: F401  # fixtures
 from tests.training_runs import final_bytes, make_run, rows_of
 from tfcli.corpus.batches import Batch, TrainingBatches
-from tfcli.errors import TrainingError
+from tfcli.errors import TrainingError, is_out_of_memory
 from tfcli.training import fit as fit_module
 from tfcli.training import memory as memory_module
 from tfcli.training.fit import fit
 from tfcli.training.learner import make_learner
 from tfcli.training.memory import Memory, positions, try_worst_batch
-from tfcli.training.out_of_memory import is_out_of_memory
 from tfcli.training.state import TrainingState
 from tfcli.training.step import train_step
 

@@ -46,7 +46,9 @@ def sampling_search(
         log_probs = next_piece.step(ids[:, -1])  # (R, V)
         length = ids.shape[1]  # with the piece to come, begin mark not counted
         chances = [uniform(seeds[place], length) for place in places.tolist()]
-        pieces = draw(log_probs, torch.tensor(chances, dtype=widest_float(ids.device), device=ids.device), sampling)
+        pieces = draw(
+            log_probs, torch.tensor(chances, dtype=widest_float(ids.device), device=ids.device), sampling
+        )
         over = (ids[:, -1] == Tokenizer.eos_id) | (
             limits <= length
         )  # those that had ended go on with end marks

@@ -24,10 +24,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from tfcli.errors import RecipeError, TrainingError
+from tfcli.errors import RecipeError, TrainingError, is_out_of_memory
 from tfcli.model.layout import Packing
 from tfcli.model.precision import autocast
-from tfcli.training.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

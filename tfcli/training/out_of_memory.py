@@ -1,27 +1,17 @@
-"""How running out of memory is recognized, on whatever device, and told."""
+"""How running out of memory in training is told."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import torch
-
-from tfcli.errors import TrainingError
+from tfcli.errors import TrainingError, is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tfcli.corpus.batches import Batch
 
-# What torch's allocators, cuBLAS and oneDNN say, most of them in a plain RuntimeError.
-_SIGNS = (
-    "can't allocate memory",
-    "not enough memory",
-    "out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "could not create a memory object",
-)
 TOO_LARGE = (
     "take a smaller model (model.preset, model.d_model), shorter sentences (data.max_pieces), or a device or a machine "
     "with more memory"
@@ -34,13 +24,6 @@ class OutOfMemory(Exception):  # noqa: N818  # caught where the batch is cut, ne
     def __init__(self, batch: Batch) -> None:
         super().__init__("out of memory")
         self.batch = batch
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error means that an allocation failed."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS)
 
 
 @contextmanager

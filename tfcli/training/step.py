@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from tfcli.corpus.batches import Batch
 from tfcli.corpus.feed import validation_batches
+from tfcli.errors import is_out_of_memory
 from tfcli.model.networks import Classifier
 from tfcli.model.precision import autocast
 from tfcli.text.tokenizer import Tokenizer
 from tfcli.training.label_loss import label_loss
 from tfcli.training.loss import smoothed_cross_entropy
-from tfcli.training.out_of_memory import TOO_LARGE, OutOfMemory, is_out_of_memory, out_of_memory_is_told
+from tfcli.training.out_of_memory import TOO_LARGE, OutOfMemory, out_of_memory_is_told
 from tfcli.training.packer import Packed
 from tfcli.training.r_drop import r_drop_loss, twice
 from tfcli.training.random_states import random_states, restore_random_states
