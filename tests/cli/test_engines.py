@@ -25,7 +25,7 @@ def model(tiny_model_folder, tmp_path, monkeypatch):
 
 @pytest.fixture
 def installed():
-    pytest.importorskip("ctranslate2")
+    return pytest.importorskip("ctranslate2")
 
 
 @pytest.fixture
@@ -115,6 +115,25 @@ def test_a_converted_model_that_cannot_be_read_is_passed_over(model, capsys, ins
     [error], hint = refused(capsys, 2, "translate", "model", "in.txt", "--engine", "ctranslate2")
     assert "cannot load" in error
     assert "remove " in hint
+
+
+def test_a_gpu_without_its_libraries_is_passed_over(model, capsys, installed, monkeypatch):
+    class WithoutLibraries:
+        def __init__(self, folder, **options):
+            assert options["device"] == "cuda"
+
+        def translate_batch(self, source, **options):
+            raise RuntimeError("Library libcublas.so.12 is not found or cannot be loaded")
+
+    monkeypatch.setattr(installed, "get_cuda_device_count", lambda: 1)
+    monkeypatch.setattr(installed, "get_supported_compute_types", lambda _: {"float32"})
+    monkeypatch.setattr(installed, "Translator", WithoutLibraries)
+    printed = translated(capsys)
+    assert "using torch, not CTranslate2: it cannot load " in printed.err
+    assert "libcublas.so.12" in printed.err
+    [error], hint = refused(capsys, 2, "translate", "model", "in.txt", "--engine", "ctranslate2")
+    assert "libcublas.so.12" in error
+    assert "use --engine torch" in hint
 
 
 def test_where_nothing_can_be_written_auto_is_torch(model, tmp_path, capsys, installed):

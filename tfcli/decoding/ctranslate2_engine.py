@@ -74,7 +74,10 @@ def supports(precision: CTranslate2Precision, device: str) -> bool:
 
 
 class CTranslate2Engine:
-    """An `Engine` around a converted model. What is asked of it is begun at once, in threads of its own."""
+    """An `Engine` around a converted model. What is asked of it is begun at once, in threads of its own.
+
+    Raises: RuntimeError when the model or a library that it needs cannot be used.
+    """
 
     name = "ctranslate2"
 
@@ -96,6 +99,8 @@ class CTranslate2Engine:
         )
         self._line = _Line(BEGUN_EACH * workers)
         self._tokens = token_names(max(config.src_vocab_size, config.tgt_vocab_size))
+        if kind == "cuda":  # libraries of CUDA are first looked for when something is computed
+            self._translator.translate_batch([[self._tokens[Tokenizer.eos_id]]], max_decoding_length=1)
         self.device = device
         self.precision: CTranslate2Precision = precision
         self.max_positions = config.max_positions
