@@ -367,8 +367,7 @@ def _report(work: Work, name: str, source: Path | None, counts: "StreamCounts") 
     if counts.utf16:
         warn(f"{name} is UTF-16, but was read as UTF-8; {utf16_remedy(source)}")
     if counts.invalid:
-        more = ", ..." if counts.invalid > len(counts.first_invalid) else ""
-        shown = ", ".join(map(str, counts.first_invalid)) + more
+        shown = _shown(counts.first_invalid, counts.invalid)
         warn(f"{name}: bytes that are no UTF-8 were replaced in {counted(counts.invalid, 'line')}: {shown}")
     if counts.split:
         verb = "was" if counts.split == 1 else "were"
@@ -379,3 +378,17 @@ def _report(work: Work, name: str, source: Path | None, counts: "StreamCounts") 
         verb = "was" if counts.truncated == 1 else "were"
         what = work.when_truncated or f" and {verb} cut off there"
         warn(f"{name}: {counted(counts.truncated, unit)} {verb} too long for the model{what}")
+    if counts.empty:
+        shown = _shown(counts.first_empty, counts.empty)
+        warn(f"{name}: the translation is empty in {counted(counts.empty, unit)}: {shown}")
+    if counts.at_limit:
+        shown = _shown(counts.first_at_limit, counts.at_limit)
+        warn(
+            f"{name}: {counted(counts.at_limit, unit)} came out as long as --max-output-ratio allows, cut off or going "
+            f"round in circles: {shown}"
+        )
+
+
+def _shown(numbers: list[int], count: int) -> str:
+    """Return the first of so many line numbers."""
+    return ", ".join(map(str, numbers)) + (", ..." if count > len(numbers) else "")

@@ -39,7 +39,11 @@ class StreamCounts:
     truncated: int = 0
     invalid: int = 0
     utf16: bool = False  # what came begins as UTF-16 does
-    first_invalid: list[int] = field(default_factory=list)  # at most SHOWN_LINES of them
+    first_invalid: list[int] = field(default_factory=list)  # at most SHOWN_LINES of them, as below
+    empty: int = 0  # translations of what was not blank
+    first_empty: list[int] = field(default_factory=list)
+    at_limit: int = 0  # translations as long as was allowed
+    first_at_limit: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ class _Begun:
             invalid=counts.invalid + self.seen.invalid,
             utf16=counts.utf16 or self.seen.utf16,
             first_invalid=(counts.first_invalid + self.seen.first_invalid)[:SHOWN_LINES],
+            first_empty=[*counts.first_empty],
+            first_at_limit=[*counts.first_at_limit],
         )
         given = []
         for raw, text, result in zip(self.raws, self.texts, results, strict=True):
@@ -122,12 +128,28 @@ class _Begun:
                 continue
             counts.truncated += result.truncated
             if isinstance(result, Translation):
-                counts.split += result.n_parts > 1
+                _count(result, counts)
                 rendered = render(result, text, counts.written, settings)
             else:
                 rendered = result.rendered(settings.format, counts.written, text)
             given.append(_written(raw, rendered, settings))
         return b"".join(given), counts
+
+
+def _count(translation: Translation, counts: StreamCounts) -> None:
+    """Count what is odd about the translation of the line that `written` has come to."""
+    counts.split += translation.n_parts > 1
+    if translation.n_parts and not translation.text.strip():
+        counts.empty += 1
+        _show(counts.first_empty, counts.written)
+    if translation.hypotheses[0].at_limit:
+        counts.at_limit += 1
+        _show(counts.first_at_limit, counts.written)
+
+
+def _show(shown: list[int], number: int) -> None:
+    if len(shown) < SHOWN_LINES:
+        shown.append(number)
 
 
 def _begin_windows(

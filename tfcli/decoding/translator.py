@@ -29,11 +29,15 @@ OnLong = Literal["split", "truncate", "error"]  # what to do with a line that is
 
 @dataclass(frozen=True)
 class ScoredText:
-    """A translation with the score it was ranked by and its log-probability in nats."""
+    """A translation with the score it was ranked by and its log-probability in nats.
+
+    `at_limit` tells that it, or a part of it, is as long as was allowed: it may have been going on, or round in circles.
+    """
 
     text: str
     score: float
     log_prob: float
+    at_limit: bool = False
 
 
 @dataclass(frozen=True)
@@ -259,8 +263,8 @@ class Translator:
                 translations.append(BLANK)
                 continue
             depth = min(len(found[i]) for i in indices)
-            separators = [parts[i].separator for i in indices]
-            joined = [self._join([found[i][rank] for i in indices], separators) for rank in range(depth)]
+            of_these = [parts[i] for i in indices]
+            joined = [self._join(of_these, [found[i][rank] for i in indices]) for rank in range(depth)]
             joined.sort(key=lambda found: -found.score)
             if self.sampling is None:  # other pieces may spell the same text: its best spelling stands for it
                 best: dict[str, ScoredText] = {}
@@ -271,15 +275,16 @@ class Translator:
             translations.append(Translation(tuple(joined), len(indices), truncated))
         return translations
 
-    def _join(self, hypotheses: list[Hypothesis], separators: list[str]) -> ScoredText:
-        text = ""
-        for hypothesis, separator in zip(hypotheses, separators, strict=True):
-            text += self.tokenizer.decode_tgt(hypothesis.ids) + separator
+    def _join(self, parts: list[_Part], hypotheses: list[Hypothesis]) -> ScoredText:
+        text, at_limit = "", False
+        for part, hypothesis in zip(parts, hypotheses, strict=True):
+            text += self.tokenizer.decode_tgt(hypothesis.ids) + part.separator
+            at_limit |= len(hypothesis.ids) + 1 >= self._max_length(len(part.ids))
         if len(hypotheses) == 1:
-            return ScoredText(text, hypotheses[0].score, hypotheses[0].log_prob)
+            return ScoredText(text, hypotheses[0].score, hypotheses[0].log_prob, at_limit)
         log_prob = sum(hypothesis.log_prob for hypothesis in hypotheses)
         length = sum(len(hypothesis.ids) + 1 for hypothesis in hypotheses)
-        return ScoredText(text, normalized(log_prob, length, self.penalty), log_prob)
+        return ScoredText(text, normalized(log_prob, length, self.penalty), log_prob, at_limit)
 
 
 def _found(
