@@ -189,7 +189,7 @@ def _report(error: Any, given: Sequence[str]) -> int:
     if is_out_of_memory(error):
         fail(
             "out of memory",
-            "lower --batch-tokens or --batch-size, in a recipe decoding.batch_tokens; or take another --device",
+            "take another --device, or a machine with more; `translate` needs less with lower --batch-tokens",
         )
         return 2
     summary = f"{type(error).__name__}: {error}".strip(": ")

@@ -6,6 +6,8 @@
     |-- CheckpointError  4   a run folder, model folder or checkpoint that is missing or damaged
     `-- TrainingError    5   training that cannot go on
 
+Running out of memory, which many libraries tell in many ways, is recognized here, too.
+
 They are raised where the value is used and caught once, in `app.py`, which prints the message and the
 hint on stderr. `assert` and `ValueError` are for programmers' mistakes only.
 """

@@ -201,7 +201,7 @@ def test_too_little_memory_is_no_defect(
     assert run_raising(monkeypatch, error) == 2
     first, second, end = capsys.readouterr().err.split("\n")
     assert (first, end) == ("error: out of memory", "")
-    assert second.startswith("hint: lower --batch-tokens or --batch-size")
+    assert second.startswith("hint: take another --device")
 
 
 def test_a_defect_exits_1_with_one_line_and_shows_where_with_v(

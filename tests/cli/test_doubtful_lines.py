@@ -42,14 +42,18 @@ def said(capsys, text, *more):
 def test_doubtful_translations_are_named_by_line(doubtful, capsys, more):
     assert said(capsys, "fine\nloop\n\nempty\nfine, but long. ly.\nloop\n", *more) == [
         "warning: in.txt: the translation is empty in 1 line: 4",
-        "warning: in.txt: 3 lines came out as long as --max-output-ratio allows, cut off or going round in circles: "
-        "2, 5, 6",
+        "warning: in.txt: 3 lines came out as long as is allowed, cut off or going round in circles: 2, 5, 6",
     ]
 
 
 def test_the_first_ten_lines_are_shown(doubtful, capsys):
     [empty] = said(capsys, "empty\n" * 12)
     assert empty.endswith(" is empty in 12 lines: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, ...")
+
+
+def test_a_line_of_which_the_tokenizer_leaves_nothing_is_named_too(doubtful, capsys, monkeypatch):
+    monkeypatch.setattr(Characters, "encode_src", lambda self, text: [])
+    assert said(capsys, "\u200b\n\n") == ["warning: in.txt: the translation is empty in 1 line: 1"]
 
 
 def test_nothing_is_said_of_what_is_short_and_blank(doubtful, capsys):

@@ -114,20 +114,47 @@ def test_a_converted_model_that_cannot_be_read_is_passed_over(model, capsys, ins
     assert "using torch, not CTranslate2: it cannot load " in printed.err
     [error], hint = refused(capsys, 2, "translate", "model", "in.txt", "--engine", "ctranslate2")
     assert "cannot load" in error
-    assert "remove " in hint
+    assert "or remove " in hint
 
 
-def test_a_gpu_without_its_libraries_is_passed_over(model, capsys, installed, monkeypatch):
-    class WithoutLibraries:
-        def __init__(self, folder, **options):
-            assert options["device"] == "cuda"
+@pytest.fixture
+def broken_gpu(installed, monkeypatch):
+    """Return a function that has CTranslate2 find a GPU, on which what is computed fails."""
 
-        def translate_batch(self, source, **options):
-            raise RuntimeError("Library libcublas.so.12 is not found or cannot be loaded")
+    def give(error):
+        class Broken:
+            def __init__(self, folder, **options):
+                assert options["device"] == "cuda"
 
-    monkeypatch.setattr(installed, "get_cuda_device_count", lambda: 1)
-    monkeypatch.setattr(installed, "get_supported_compute_types", lambda _: {"float32"})
-    monkeypatch.setattr(installed, "Translator", WithoutLibraries)
+            def translate_batch(self, source, **options):
+                raise error
+
+        monkeypatch.setattr(installed, "get_cuda_device_count", lambda: 1)
+        monkeypatch.setattr(installed, "get_supported_compute_types", lambda _: {"float32"})
+        monkeypatch.setattr(installed, "Translator", Broken)
+
+    return give
+
+
+def test_a_gpu_without_room_is_told_and_torch_not_tried_on_it(model, capsys, broken_gpu):
+    broken_gpu(RuntimeError("CUDA failed with error out of memory"))
+    [error], hint = refused(capsys, 2, "translate", "model", "in.txt")
+    assert error == "out of memory"
+    assert "--device" in hint
+
+
+@pytest.mark.parametrize("search", [["--beam-size", "1"], ["--beam-size", "3", "--n-best", "2", "--json"]])
+@pytest.mark.parametrize("engine", ["torch", "ctranslate2"])
+def test_both_engines_name_outputs_that_ran_into_the_limit(model, capsys, installed, engine, search):
+    printed = translated(capsys, "--engine", engine, *search)
+    assert (
+        "in.txt: 3 lines came out as long as is allowed, cut off or going round in circles: 1, 3, 4"
+        in printed.err
+    )
+
+
+def test_a_gpu_without_its_libraries_is_passed_over(model, capsys, broken_gpu):
+    broken_gpu(RuntimeError("Library libcublas.so.12 is not found or cannot be loaded"))
     printed = translated(capsys)
     assert "using torch, not CTranslate2: it cannot load " in printed.err
     assert "libcublas.so.12" in printed.err

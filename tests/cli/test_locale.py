@@ -1,5 +1,6 @@
 """A locale that knows ASCII alone changes nothing: text is UTF-8 whatever the environment says."""
 
+import codecs
 import os
 import subprocess
 import sys
@@ -32,7 +33,7 @@ def test_the_locale_of_these_tests_is_really_ascii():
         check=True,
         env={**os.environ, **ASCII},
     )
-    assert done.stdout.lower().split() == ["ansi_x3.4-1968", "ascii"]
+    assert {codecs.lookup(name).name for name in done.stdout.split()} == {"ascii"}
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,12 @@ def test_of_a_classifier_it_is_a_single_text():
             True,
         ),
         (RuntimeError("MPS backend out of memory (MPS allocated: 1.0 GB)"), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:75] data. DefaultCPUAllocator: not enough memory"),
+            True,
+        ),
+        (RuntimeError("could not create a memory object"), True),
+        (RuntimeError("CUDA failed with error out of memory"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
         (ValueError("out of memory"), False),

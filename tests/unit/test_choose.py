@@ -7,7 +7,7 @@ import pytest
 
 from tfcli.recipe.choose import (
     CPU_HOURS,
-    CPU_RATE,
+    CPU_PIECES_PER_SECOND,
     ROWS,
     Machine,
     Row,
@@ -50,8 +50,9 @@ def test_a_cpu_gets_no_more_than_it_can_train_in_a_night():
     for n_pairs in SIZES:
         recipe = chosen(n_pairs)
         pieces = recipe.training.max_steps * recipe.training.batch_tokens * 0.8
-        assert pieces / (2 * CPU_RATE) <= 1.1 * CPU_HOURS * 3600
+        assert pieces / (2 * CPU_PIECES_PER_SECOND) <= 1.1 * CPU_HOURS * 3600
         assert recipe.tokenizer.vocab_size <= 8000
+        assert recipe.training.batch_tokens <= 4096
         assert recipe.model.preset == "modern-small"
 
 

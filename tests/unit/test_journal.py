@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.deadline import within
-from tests.fake_translation import echo_translator, echoed
+from tests.fake_translation import Characters, echo_translator, echoed
 from tfcli.commands.console import Verbosity, set_verbosity
 from tfcli.commands.translate_files import Job
 from tfcli.commands.translate_jobs import Work, carry_out, refuse_existing, still_to_do
@@ -88,6 +88,19 @@ def test_an_interrupted_translation_goes_on_without_doing_again_what_is_done(tmp
     assert again.worker.tokenizer.translated == 3
     assert broken.target.read_bytes() == whole.target.read_bytes()
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_doubtful_lines_from_before_and_after_an_interruption_are_named(job, capsys, monkeypatch):
+    echo = Characters.decode_tgt
+
+    def sometimes_nothing(self, ids):
+        text = echo(self, ids)
+        return "" if text in ("line 1", "line 9") else text
+
+    monkeypatch.setattr(Characters, "decode_tgt", sometimes_nothing)
+    interrupt(job)
+    carry_out(work(), job)
+    assert "in.txt: the translation is empty in 2 lines: 2, 10" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_interruption_before_the_first_window_is_done_leaves_nothing(tmp_path, job):

@@ -187,6 +187,7 @@ def carry_out(work: Work, job: Job) -> None:
         else:
             counts = _in_one_go(work, job, total, bar)
     _report(work, name, job.source, counts)
+    _name_doubtful(work.settings.unit, name, counts)
     if job.target is not None:
         say(f"{job.target}: {counted(counts.lines, unit)}")
 
@@ -378,14 +379,18 @@ def _report(work: Work, name: str, source: Path | None, counts: "StreamCounts") 
         verb = "was" if counts.truncated == 1 else "were"
         what = work.when_truncated or f" and {verb} cut off there"
         warn(f"{name}: {counted(counts.truncated, unit)} {verb} too long for the model{what}")
+
+
+def _name_doubtful(unit: str, name: str, counts: "StreamCounts") -> None:
+    """Name the lines whose translations nobody should trust."""
     if counts.empty:
         shown = _shown(counts.first_empty, counts.empty)
         warn(f"{name}: the translation is empty in {counted(counts.empty, unit)}: {shown}")
     if counts.at_limit:
         shown = _shown(counts.first_at_limit, counts.at_limit)
         warn(
-            f"{name}: {counted(counts.at_limit, unit)} came out as long as --max-output-ratio allows, cut off or going "
-            f"round in circles: {shown}"
+            f"{name}: {counted(counts.at_limit, unit)} came out as long as is allowed, cut off or going round in "
+            f"circles: {shown}"
         )
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from tfcli.decoding.engine import SearchSettings
 from tfcli.decoding.translator import Translator
-from tfcli.errors import RecipeError
+from tfcli.errors import RecipeError, is_out_of_memory
 from tfcli.model.description import describe_model, section_problems
 from tfcli.model.torch_import import import_torch
 from tfcli.recipe.schema import DecodingSection
@@ -197,8 +197,11 @@ def _ctranslate2_engine(
     try:
         return CTranslate2Engine(folder, description.config, precision, device)
     except RuntimeError as error:  # a CUDA without its libraries, a damaged model
+        if is_out_of_memory(error):
+            raise
         raise _UnableError(
-            f"it cannot load {folder}: {error}", f"remove {folder}, or use --engine torch"
+            f"it cannot load {folder}: {error}",
+            f"use --engine torch; or remove {folder} if that is damaged, it will be made again",
         ) from error
 
 

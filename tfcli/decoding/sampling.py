@@ -1,7 +1,7 @@
 """Sampling: pieces are drawn at random, as probable as the network says or nearly so.
 
 Chance comes from a hash of the seed, the source, the number of the sample and the step. So a line's samples depend on
-nothing else: neither on its neighbours and its place in the file, nor on the device. The same line twice in a file has the
+nothing else: neither on its neighbours and its place in the file, nor, but for rounding, on the device. The same line twice in a file has the
 same samples twice.
 """
 

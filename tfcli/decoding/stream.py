@@ -117,8 +117,6 @@ class _Begun:
             invalid=counts.invalid + self.seen.invalid,
             utf16=counts.utf16 or self.seen.utf16,
             first_invalid=(counts.first_invalid + self.seen.first_invalid)[:SHOWN_LINES],
-            first_empty=[*counts.first_empty],
-            first_at_limit=[*counts.first_at_limit],
         )
         given = []
         for raw, text, result in zip(self.raws, self.texts, results, strict=True):
@@ -128,7 +126,7 @@ class _Begun:
                 continue
             counts.truncated += result.truncated
             if isinstance(result, Translation):
-                _count(result, counts)
+                _count(result, text, counts)
                 rendered = render(result, text, counts.written, settings)
             else:
                 rendered = result.rendered(settings.format, counts.written, text)
@@ -136,20 +134,15 @@ class _Begun:
         return b"".join(given), counts
 
 
-def _count(translation: Translation, counts: StreamCounts) -> None:
-    """Count what is odd about the translation of the line that `written` has come to."""
+def _count(translation: Translation, text: str, counts: StreamCounts) -> None:
+    """Count what is odd about the translation of a line, the one that `written` has come to."""
     counts.split += translation.n_parts > 1
-    if translation.n_parts and not translation.text.strip():
+    if text.strip() and not translation.text.strip():
         counts.empty += 1
-        _show(counts.first_empty, counts.written)
+        counts.first_empty = [*counts.first_empty, counts.written][:SHOWN_LINES]
     if translation.hypotheses[0].at_limit:
         counts.at_limit += 1
-        _show(counts.first_at_limit, counts.written)
-
-
-def _show(shown: list[int], number: int) -> None:
-    if len(shown) < SHOWN_LINES:
-        shown.append(number)
+        counts.first_at_limit = [*counts.first_at_limit, counts.written][:SHOWN_LINES]
 
 
 def _begin_windows(

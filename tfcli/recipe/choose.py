@@ -1,7 +1,7 @@
 """Settings for who has text but no recipe: sizes chosen from the number of pairs and the machine.
 
     pairs -> row of the table below -> dropout, epochs
-    pairs, device -> the same row, on a CPU none beyond `CPU_LARGEST` -> vocabulary, network, batch
+    pairs, device -> the same row, on a CPU none beyond `CPU_MAX_PAIRS` -> vocabulary, network, batch
     network -> optimizer, learning rate
     epochs, pairs, batch -> steps (on a CPU no more than end in a night), unless they are given
     steps -> warm-up, validations, checkpoints
@@ -21,7 +21,7 @@ BYTES_A_PIECE = (
 )
 CPU_HOURS = 8.0
 # Target pieces a second of one core in fp32, and how many cores help; measured on 2 cores, see benchmarks/RESULTS.md.
-CPU_RATE = 1000.0
+CPU_PIECES_PER_SECOND = 1000.0
 BF16_GAIN = 2.0
 MAX_USEFUL_CORES = 8
 FILLED = 0.8  # of the padded size of a batch about four fifths are target pieces
@@ -48,11 +48,11 @@ ROWS = (
     Row(20_000_000, 32_000, "vaswani-base", 16_384, 0.1, 5),
     Row(float("inf"), 32_000, "vaswani-big", 32_768, 0.1, 2),
 )
-CPU_LARGEST = 250_000  # pairs: sizes for more are none for a CPU
+CPU_MAX_PAIRS = 250_000  # a CPU gets no larger sizes than those for so many
 
 Optimizer = Literal["adamw", "muon"]
-ADAMW_RATES = {"modern-small": 2e-3, "vaswani-base": 1e-3, "vaswani-big": 7e-4}
-MUON_RATES = {"modern-small": 5e-3}  # of those that it is chosen for
+ADAMW_LEARNING_RATES = {"modern-small": 2e-3, "vaswani-base": 1e-3, "vaswani-big": 7e-4}
+MUON_LEARNING_RATES = {"modern-small": 5e-3}  # of those that it is chosen for; others take it with AdamW's
 
 
 @dataclass(frozen=True)
@@ -85,32 +85,32 @@ def choose_settings(
     and a rate that suits it. A pure function: the same text on the same kind of machine gets the same settings.
     """
     on_cpu = machine.device == "cpu"
-    row, sized = _row(n_pairs), _row(min(n_pairs, CPU_LARGEST) if on_cpu else n_pairs)
+    by_pairs, by_machine = _row(n_pairs), _row(min(n_pairs, CPU_MAX_PAIRS) if on_cpu else n_pairs)
     epoch_pieces = n_pairs * (target_bytes / BYTES_A_PIECE + 1)
     if optimizer is None:
-        optimizer = "muon" if sized.preset in MUON_RATES else "adamw"
-    learning_rate = ADAMW_RATES[sized.preset]
+        optimizer = "muon" if by_machine.preset in MUON_LEARNING_RATES else "adamw"
+    learning_rate = ADAMW_LEARNING_RATES[by_machine.preset]
     if optimizer == "muon":
-        learning_rate = MUON_RATES.get(sized.preset, learning_rate)
-    steps, limited = _steps(row.epochs * epoch_pieces, sized.batch_tokens, machine)
+        learning_rate = MUON_LEARNING_RATES.get(by_machine.preset, learning_rate)
+    steps, limited = _steps(by_pairs.epochs * epoch_pieces, by_machine.batch_tokens, machine)
     if max_steps is not None:
         steps, limited = max_steps, False
-    epochs = steps * FILLED * sized.batch_tokens / epoch_pieces
+    epochs = steps * FILLED * by_machine.batch_tokens / epoch_pieces
     # the smaller of two, where there is one, is for runs of less than 200 steps, which only --set asks for
     warmup = min(4000, max(min(100, steps // 2), steps // 8))
     checkpoint_every = max(1, min(5, steps // 5), steps // 40)
-    model: dict[str, Any] = {"preset": sized.preset, "dropout": row.dropout}
-    if sized.preset.startswith("vaswani"):
+    model: dict[str, Any] = {"preset": by_machine.preset, "dropout": by_pairs.dropout}
+    if by_machine.preset.startswith("vaswani"):
         model["norm"] = "pre"
     why_steps = f"about {epochs:.1f} epochs" + (
         f", what a CPU does in some {CPU_HOURS:.0f} hours; more would do it good" if limited else ""
     )
     return Choice(
         sections={
-            "tokenizer": {"vocab_size": sized.vocab_size},
+            "tokenizer": {"vocab_size": by_machine.vocab_size},
             "model": model,
             "training": {
-                "batch_tokens": sized.batch_tokens,
+                "batch_tokens": by_machine.batch_tokens,
                 "max_steps": steps,
                 "optimizer": optimizer,
                 "learning_rate": learning_rate,
@@ -121,11 +121,10 @@ def choose_settings(
             },
         },
         reasons={
-            "tokenizer.vocab_size": f"{sized.vocab_size:,} (each piece should be seen often enough to be learned)",
-            "model.preset": f"{sized.preset} (the largest that this many pairs can fill"
-            + (" and a CPU can train)" if on_cpu else ")"),
-            "model.dropout": f"{row.dropout} (the fewer pairs, the more)",
-            "training.batch_tokens": f"{sized.batch_tokens:,}",
+            "tokenizer.vocab_size": f"{by_machine.vocab_size:,} (each piece should be seen often enough to be learned)",
+            "model.preset": f"{by_machine.preset} (suits so many pairs{' on a CPU' if on_cpu else ''})",
+            "model.dropout": f"{by_pairs.dropout} (the fewer pairs, the more)",
+            "training.batch_tokens": f"{by_machine.batch_tokens:,}",
             "training.optimizer": optimizer
             + (" (gets further than adamw at this size)" if optimizer == "muon" else ""),
             "training.learning_rate": f"{learning_rate:g} (falls to zero at the last step)",
@@ -159,7 +158,7 @@ def _steps(pieces: float, batch_tokens: int, machine: Machine) -> tuple[int, boo
     """Return the steps that see so many target pieces, and whether a CPU's night is too short for them."""
     limited = False
     if machine.device == "cpu":
-        rate = CPU_RATE * min(machine.cores, MAX_USEFUL_CORES)
+        rate = CPU_PIECES_PER_SECOND * min(machine.cores, MAX_USEFUL_CORES)
         affordable = rate * (BF16_GAIN if machine.bf16 else 1.0) * 3600 * CPU_HOURS
         limited = affordable < pieces
         pieces = min(pieces, affordable)

@@ -216,7 +216,7 @@ def _presets() -> str:
         rows.append(f"| `{key}` | {' | '.join(cells)} |")
     return (
         "### Presets\n\nWhat `model.preset` fills in where the recipe is silent. `tiny` and `small` are for some ten thousand "
-        "to some hundred thousand pairs, the `vaswani-` ones have the sizes of "
+        "to some hundred thousand pairs (without a recipe, `modern-small` is chosen there), the `vaswani-` ones have the sizes of "
         '"Attention Is All You Need", Table 3. The `modern-` ones are networks of the same sizes as small Transformers are '
         "built today.\n\n" + "\n".join(rows) + "\n"
     )
