@@ -52,7 +52,7 @@ def test_the_first_ten_lines_are_shown(doubtful, capsys):
 
 
 def test_a_line_of_which_the_tokenizer_leaves_nothing_is_named_too(doubtful, capsys, monkeypatch):
-    monkeypatch.setattr(Characters, "encode_src", lambda self, text: [])
+    monkeypatch.setattr(Characters, "encode_src_many", lambda self, texts: [[] for _ in texts])
     assert said(capsys, "\u200b\n\n") == ["warning: in.txt: the translation is empty in 1 line: 1"]
 
 
