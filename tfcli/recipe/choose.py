@@ -41,8 +41,8 @@ class Row:
 
 ROWS = (
     Row(20_000, 2000, "modern-small", 2048, 0.3, 40),
-    Row(60_000, 6000, "modern-small", 4096, 0.3, 20),
-    Row(250_000, 8000, "modern-small", 4096, 0.15, 20),
+    Row(60_000, 6000, "modern-small", 4096, 0.3, 15),
+    Row(250_000, 8000, "modern-small", 4096, 0.15, 15),
     Row(1_000_000, 16_000, "vaswani-base", 16_384, 0.1, 12),
     Row(5_000_000, 32_000, "vaswani-base", 16_384, 0.1, 8),
     Row(20_000_000, 32_000, "vaswani-base", 16_384, 0.1, 5),
