@@ -12,6 +12,7 @@ from tfcli.recipe.choose import (
     Machine,
     Row,
     choose_settings,
+    fitted,
     held_out_pairs,
 )
 from tfcli.recipe.loader import build_recipe
@@ -103,6 +104,17 @@ def test_the_rate_suits_an_optimizer_that_is_given():
     assert (large["optimizer"], large["learning_rate"]) == ("muon", 1e-3)
 
 
+def test_few_pairs_get_r_drop_unless_there_is_no_dropout_or_the_network_is_trained_already():
+    few, more = (choose_settings(n_pairs, 60.0, LAPTOP) for n_pairs in (10_000, 29_000))
+    assert [each.sections["training"]["r_drop"] for each in (few, more)] == [1.0, None]
+    assert ["training.r_drop" in each.reasons for each in (few, more)] == [True, False]
+    without = choose_settings(10_000, 60.0, LAPTOP, dropout=0.0)
+    trained = fitted(few, "a model")
+    for choice in (without, trained):
+        assert choice.sections["training"]["r_drop"] is None
+        assert "training.r_drop" not in choice.reasons
+
+
 def test_bf16_buys_a_cpu_more_steps_and_more_cores_too():
     few = chosen(5_000_000).training.max_steps
     assert chosen(5_000_000, Machine("cpu", 2, bf16=True)).training.max_steps == pytest.approx(
@@ -140,7 +152,7 @@ def test_one_in_a_hundred_is_held_out_within_limits(n_pairs, held_out):
 
 def test_the_page_shows_the_table_that_is_used():
     rows = re.findall(
-        r"^\| (?:up to ([0-9]+)( 000| million)|more) \| ([0-9,]+) \| `([a-z-]+)` \| ([0-9,]+) \| ([0-9.]+) \| ([0-9]+) \|$",
+        r"^\| (?:up to ([0-9]+)( 000| million)|more) \| ([0-9,]+) \| `([a-z-]+)` \| ([0-9,]+) \| ([0-9.]+) \| ([0-9]+) \| ?([0-9.]*) \|$",
         PAGE.read_text(),
         re.M,
     )
@@ -152,7 +164,8 @@ def test_the_page_shows_the_table_that_is_used():
             int(batch_tokens.replace(",", "")),
             float(dropout),
             int(epochs),
+            float(r_drop) if r_drop else None,
         )
-        for number, unit, vocab_size, preset, batch_tokens, dropout, epochs in rows
+        for number, unit, vocab_size, preset, batch_tokens, dropout, epochs, r_drop in rows
     ]
     assert shown == list(ROWS)

@@ -164,6 +164,7 @@ def open_text(
         machine,
         max_steps if _is_count(max_steps) else None,
         _optimizer(given, initial),
+        given.get("model.dropout"),
     )
     if initial is not None:
         choice = fitted(choice, initial.folder)

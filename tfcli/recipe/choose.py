@@ -37,10 +37,11 @@ class Row:
     batch_tokens: int
     dropout: float
     epochs: int
+    r_drop: float | None = None
 
 
 ROWS = (
-    Row(20_000, 2000, "modern-small", 2048, 0.3, 40),
+    Row(20_000, 2000, "modern-small", 2048, 0.3, 40, 1.0),
     Row(60_000, 6000, "modern-small", 4096, 0.3, 15),
     Row(250_000, 8000, "modern-small", 4096, 0.15, 15),
     Row(1_000_000, 16_000, "vaswani-base", 16_384, 0.1, 12),
@@ -78,11 +79,12 @@ def choose_settings(
     machine: Machine,
     max_steps: int | None = None,
     optimizer: Optimizer | None = None,
+    dropout: float | None = None,
 ) -> Choice:
     """Choose sizes for `n_pairs` pairs whose target sides have `target_bytes` bytes on average.
 
     With `max_steps`, training has so many, and what goes by them is planned for them; with `optimizer` it has that one,
-    and a rate that suits it. A pure function: the same text on the same kind of machine gets the same settings.
+    and a rate that suits it; and R-Drop is for a `dropout` other than 0. A pure function: the same text on the same kind of machine gets the same settings.
     """
     on_cpu = machine.device == "cpu"
     by_pairs, by_machine = _row(n_pairs), _row(min(n_pairs, CPU_MAX_PAIRS) if on_cpu else n_pairs)
@@ -102,6 +104,7 @@ def choose_settings(
     model: dict[str, Any] = {"preset": by_machine.preset, "dropout": by_pairs.dropout}
     if by_machine.preset.startswith("vaswani"):
         model["norm"] = "pre"
+    r_drop = None if dropout == 0 else by_pairs.r_drop
     why_steps = f"about {epochs:.1f} epochs" + (
         f", what a CPU does in some {CPU_HOURS:.0f} hours; more would do it good" if limited else ""
     )
@@ -116,6 +119,7 @@ def choose_settings(
                 "learning_rate": learning_rate,
                 "warmup_steps": warmup,
                 "schedule": "cosine",
+                "r_drop": r_drop,
                 "validate_every": 3 * checkpoint_every,
                 "checkpoint_every": checkpoint_every,
             },
@@ -129,6 +133,7 @@ def choose_settings(
             + (" (gets further than adamw at this size)" if optimizer == "muon" else ""),
             "training.learning_rate": f"{learning_rate:g} (falls to zero at the last step)",
             "training.max_steps": f"{steps:,} ({why_steps})",
+            **({} if r_drop is None else {"training.r_drop": f"{r_drop:g} (pays where pairs are few)"}),
             "training.warmup_steps": counted(warmup, "step"),
             "training.validate_every": counted(3 * checkpoint_every, "step"),
             "training.checkpoint_every": counted(checkpoint_every, "step"),
@@ -137,10 +142,15 @@ def choose_settings(
 
 
 def fitted(choice: Choice, model: str) -> Choice:
-    """Return a choice without the sizes of tokenizer and network, which are those of the `model` that it starts from."""
-    sections = {**choice.sections, "model": {"dropout": choice.sections["model"]["dropout"]}}
-    del sections["tokenizer"]
-    own = {"tokenizer.vocab_size", "model.preset"}
+    """Return a choice without the sizes of tokenizer and network, which are those of the `model` that it starts from.
+
+    It has no R-Drop, which does a network no good that is trained already (recipes/RESULTS.md).
+    """
+    sections = {
+        "model": {"dropout": choice.sections["model"]["dropout"]},
+        "training": {**choice.sections["training"], "r_drop": None},
+    }
+    own = {"tokenizer.vocab_size", "model.preset", "training.r_drop"}
     reasons = {key: line for key, line in choice.reasons.items() if key not in own}
     return Choice(sections, {"tokenizer, model": f"as in {model}", **reasons})
 
