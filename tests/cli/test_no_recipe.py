@@ -51,6 +51,14 @@ def test_the_choice_is_printed_and_written_as_a_whole_recipe(text, tmp_path, cap
     assert json.loads(out)["parameters"] > 100_000
 
 
+@pytest.mark.parametrize("wish", ["model.dropout=0", "model={preset: tiny, dropout: 0.0}"])
+def test_without_dropout_no_r_drop_is_chosen_which_needs_it(text, tmp_path, capsys, wish):
+    assert main(train(text, tmp_path / "with", "--dry-run")) == 0
+    assert "training.r_drop: 1 (" in capsys.readouterr().err
+    assert main(train(text, tmp_path / "without", "--dry-run", "--set", wish)) == 0
+    assert "training.r_drop" not in capsys.readouterr().err
+
+
 def test_the_warning_about_few_pairs_stands_below_the_choice(text, tmp_path, capsys):
     assert main(train(text, tmp_path / "en-de", "--dry-run")) == 0
     said = capsys.readouterr().err.split("\n")
