@@ -151,7 +151,8 @@ def test_translations_in_a_pipe_are_clean_while_the_terminal_shows_progress(smal
     assert not CONTROL.search(translations)
     screen = Screen(100).show(sent)
     assert any(re.search(r"^standard input .*\b20\b", line) for line in screen.wiped)
-    assert "".join(screen.lines) == ""
+    doubtful = r"warning: standard input: \d+ lines? came out as long as is allowed, .*"  # a model that learnt little
+    assert re.fullmatch(f"({doubtful})?", "".join(screen.lines))
 
 
 def test_translations_on_a_terminal_are_not_drawn_over(small_run, stdin, capfd):

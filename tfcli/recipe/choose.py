@@ -20,7 +20,8 @@ BYTES_A_PIECE = (
     4.5  # UTF-8, European and Chinese text alike, at the vocabulary sizes below; end marks come on top
 )
 CPU_HOURS = 8.0
-# Target pieces a second of one core in fp32, and how many cores help; measured on 2 cores, see benchmarks/RESULTS.md.
+# Target pieces a second of one core in fp32, what bf16 products make of it, and how many cores help: an older server CPU
+# with `small`. A newer one is half as fast again and more (benchmarks/RESULTS.md, `modern-small` with Muon).
 CPU_PIECES_PER_SECOND = 1000.0
 BF16_GAIN = 2.0
 MAX_USEFUL_CORES = 8
