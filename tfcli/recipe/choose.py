@@ -1,6 +1,6 @@
 """Settings for who has text but no recipe: sizes chosen from the number of pairs and the machine.
 
-    pairs -> row of the table below -> dropout, epochs
+    pairs -> row of the table below -> dropout, epochs, R-Drop
     pairs, device -> the same row, on a CPU none beyond `CPU_MAX_PAIRS` -> vocabulary, network, batch
     network -> optimizer, learning rate
     epochs, pairs, batch -> steps (on a CPU no more than end in a night), unless they are given
@@ -20,8 +20,8 @@ BYTES_A_PIECE = (
     4.5  # UTF-8, European and Chinese text alike, at the vocabulary sizes below; end marks come on top
 )
 CPU_HOURS = 8.0
-# Target pieces a second of one core in fp32, what bf16 products make of it, and how many cores help: an older server CPU
-# with `small`. A newer one is half as fast again and more (benchmarks/RESULTS.md, `modern-small` with Muon).
+# Target pieces a second of one core in fp32; bf16 products multiply that; more cores than so many help no further. It is
+# what a busy older server CPU did with `small`; a newer one does more (benchmarks/RESULTS.md, `modern-small` with Muon).
 CPU_PIECES_PER_SECOND = 1000.0
 BF16_GAIN = 2.0
 MAX_USEFUL_CORES = 8
@@ -85,7 +85,8 @@ def choose_settings(
     """Choose sizes for `n_pairs` pairs whose target sides have `target_bytes` bytes on average.
 
     With `max_steps`, training has so many, and what goes by them is planned for them; with `optimizer` it has that one,
-    and a rate that suits it; and R-Drop is for a `dropout` other than 0. A pure function: the same text on the same kind of machine gets the same settings.
+    and a rate that suits it; with a `dropout` of 0 there is no R-Drop. A pure function: the same text on the same kind of
+    machine gets the same settings.
     """
     on_cpu = machine.device == "cpu"
     by_pairs, by_machine = _row(n_pairs), _row(min(n_pairs, CPU_MAX_PAIRS) if on_cpu else n_pairs)
